@@ -1,0 +1,421 @@
+"""
+The words that every other module shares: what a provider can do, what it said, what went wrong.
+
+Nothing here imports anything of ours, and nothing here touches a database or a network.
+
+    ProviderError                    what the network or a provider causes
+      NotSent                        no byte of the request left this machine
+      CredentialsRejected            401: the key is wrong, missing or expired
+      RateLimited                    429: turned away before anything was done
+      AnswerLost                     sent, but no whole answer came back
+      AnswerNotUnderstood            answered, but not with anything documented
+    AppointmentsError                only a bug of ours causes these
+      CapabilityMissing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from zoneinfo import ZoneInfo
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+# --- what a booking is ------------------------------------------------------------------------
+
+
+class Status(StrEnum):
+    """State of a booking, in our words. The provider's own word is kept beside it."""
+
+    BOOKED = "booked"
+    PENDING = "pending"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+    GONE = "gone"
+    """No longer listed by the provider, and not known to be cancelled. Only a sync sets this."""
+    OTHER = "other"
+    """A word that no documentation names: shown as it is, never taken for booked."""
+
+
+LIVE = frozenset({Status.BOOKED, Status.PENDING})
+"""The states in which there is something to cancel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BookedAttendee:
+    """One person on a booking. Empty text means the provider did not say."""
+
+    external_id: str = ""
+    """The provider's id of this person on this booking; empty where it has none."""
+    name: str = ""
+    email: str = ""
+    phone: str = ""
+    time_zone: str = ""
+    """IANA name as the provider wrote it; may be unknown to this machine."""
+    guests: tuple[str, ...] = ()
+    """E-mail addresses brought along: guests are no attendees and cannot be removed alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BookedAppointment:
+    """
+    A provider's appointment in our words.
+
+    Either *starts_at* is set, or *day* (with *session* and *batch*) where the provider has no
+    clock time. No clock time is ever made up.
+    """
+
+    external_id: str
+    """Opaque, at most 200 characters."""
+    status: Status
+    provider_status: str = ""
+    """The provider's own word, unchanged; empty where it has none."""
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    day: date | None = None
+    session: str = ""
+    batch: str = ""
+    window: tuple[time, time] | None = None
+    """Opening window of session and batch, wall clock in the connection's zone, if known."""
+    title: str = ""
+    host: str = ""
+    """With whom: host, doctor, clinician. A name where known, otherwise the provider's id."""
+    location: str = ""
+    reference: str = ""
+    """What staff and patient may quote: queue token, external reference, short id."""
+    meeting_link: str = ""
+    attendees: tuple[BookedAttendee, ...] = ()
+    is_group: bool = False
+    is_paid: bool = False
+    locator: Mapping[str, str] = NOTHING
+    """What the adapter needs beside the id to act on this booking (case id, kind, service id)."""
+    warnings: tuple[str, ...] = ()
+    """Codes of faults that the provider itself reports about this booking."""
+    updated_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    cancelled_by: str = ""
+    cancel_reason: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in LIVE
+
+
+@dataclass(frozen=True, kw_only=True)
+class BookingRef:
+    """Enough to find one booking at its provider again."""
+
+    external_id: str
+    locator: Mapping[str, str] = NOTHING
+    starts_at: datetime | None = None
+    day: date | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectedRecord:
+    """One record of a listing that could not be read; the others of its page are kept."""
+
+    external_id: str
+    """Empty when not even the id was readable."""
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One answer of a listing."""
+
+    records: tuple[BookedAppointment, ...]
+    rejected: tuple[RejectedRecord, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DateWindow:
+    """Whole days in the connection's zone, both ends included."""
+
+    first: date
+    last: date
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancellationPolicy:
+    """What a provider says beforehand about cancelling."""
+
+    allowed: bool
+    notice: timedelta
+    time_zone: str = ""
+    """IANA name of the organization's zone, if the provider says it."""
+
+
+# --- what a provider can do -------------------------------------------------------------------
+
+
+class Informs(StrEnum):
+    """Who learns of a cancellation from the provider, as far as its documentation says."""
+
+    ALL_PARTICIPANTS = "all_participants"
+    PRESUMABLY_INVITEE = "presumably_invitee"
+    NOT_DOCUMENTED = "not_documented"
+    PROBABLY_NOBODY = "probably_nobody"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """
+    What a provider can express, as plain data.
+
+    Templates hide by it and services refuse by it. "Cannot" means that the provider's interface
+    has no way to say it; what a provider's rules may forbid is not copied here.
+    """
+
+    reads_one: bool
+    """False: one booking can only be found by listing again."""
+    cancels: bool = True
+    one_attendee: bool = False
+    """One person of a group can be removed while the appointment goes on."""
+    following: bool = False
+    """This and all later occurrences can be cancelled in one request."""
+    needs_email: bool = False
+    """The invitee's e-mail address must be sent along."""
+    reason_limit: int = 0
+    """Longest reason that reaches the provider, in UTF-16 units; 0: the reason stays with us."""
+    reason_is_mailed: bool = False
+    """The reason is, or may be, passed on to the people booked."""
+    repeat_is_safe: bool = False
+    """Cancelling twice neither mails twice nor touches anything else."""
+    has_policy: bool = False
+    cancels_past: bool = True
+    """False: cancelling what is past or completed is not documented, so it is not offered."""
+    informs: Informs = Informs.NOT_DOCUMENTED
+    schedule_fields: tuple[ScheduleField, ...] = ()
+    """Fields of the schedule form, in order; empty: booking is not possible."""
+    reschedules: bool = False
+    confirms_pending: bool = False
+    requests_per_minute: int = 60
+
+    @property
+    def schedules(self) -> bool:
+        return bool(self.schedule_fields)
+
+    @property
+    def reason_reaches_provider(self) -> bool:
+        return self.reason_limit > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleField:
+    """One input of a provider's schedule form; *name* is a field of `ScheduleRequest`."""
+
+    name: str
+    required: bool = True
+    choices: tuple[str, ...] = ()
+    """Closed list of values; empty: free text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """Something that can be booked, and with whom: offered as a choice in the schedule form."""
+
+    external_id: str
+    name: str
+    hosts: tuple[str, ...] = ()
+    """Provider ids of the hosts that can be booked for it, where the provider wants one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """One account at a provider: where it is and how to get in. Holds secrets; never logged."""
+
+    base_url: str
+    credentials: Mapping[str, str] = field(repr=False)
+    time_zone: ZoneInfo
+    """Zone of the desk: zone-less times are meant in it."""
+    private_addresses: bool = False
+    """True only for demo and tests: the base URL may be loopback and plain http."""
+
+
+# --- what is asked ----------------------------------------------------------------------------
+
+
+class Scope(StrEnum):
+    """How much of a booking a cancellation takes away."""
+
+    WHOLE = "whole"
+    ATTENDEE = "attendee"
+    FOLLOWING = "following"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelRequest:
+    """What to cancel, built from a read that is seconds old."""
+
+    appointment: BookedAppointment
+    scope: Scope = Scope.WHOLE
+    attendee_id: str = ""
+    """The provider's id of the person, for `Scope.ATTENDEE`."""
+    reason: str = ""
+    """Text that may reach the people booked; empty: none is sent."""
+    email: str = ""
+    """The invitee's address, where the provider needs it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleRequest:
+    """What to book. Which fields count is said by `Capabilities.schedule_fields`."""
+
+    starts_at: datetime
+    ends_at: datetime | None = None
+    title: str = ""
+    customer_id: str = ""
+    name: str = ""
+    email: str = ""
+    phone: str = ""
+    time_zone: str = ""
+    """The invitee's zone, IANA name."""
+    service: str = ""
+    """The provider's id of the meeting type, event type or appointment type."""
+    host: str = ""
+    location: str = ""
+    session: str = ""
+    branch: str = ""
+
+
+# --- what came of it --------------------------------------------------------------------------
+
+
+class Refusal(StrEnum):
+    """Why a provider said no."""
+
+    CREDENTIALS = "credentials"
+    PERMISSION = "permission"
+    POLICY = "policy"
+    NOT_FOUND = "not_found"
+    EMAIL = "email"
+    GROUP_NEEDS_TARGET = "group_needs_target"
+    NOT_PENDING = "not_pending"
+    SLOT_TAKEN = "slot_taken"
+    DUPLICATE = "duplicate"
+    QUOTA = "quota"
+    INVALID = "invalid"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmed:
+    """The provider said, as documented, that exactly what was asked is done."""
+
+    said: str = ""
+    appointment: BookedAppointment | None = None
+    """The booking as the answer shows it, if it does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Already:
+    """The provider said, as documented, that it was cancelled before this request."""
+
+    said: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """The provider said no, as documented."""
+
+    why: Refusal
+    said: str = ""
+    """The provider's own words: shown in a fold-out, escaped, and never compared."""
+    conclusive: bool = False
+    """
+    True: nothing was cancelled, and no look is needed (401 and 403). False: read once, since
+    the same status may also mean that it was cancelled already.
+    """
+
+
+type CancelAnswer = Confirmed | Already | Refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheduled:
+    """Booked, as the provider said."""
+
+    external_id: str = ""
+    """Empty where the answer has no id: the booking is found by listing."""
+    appointment: BookedAppointment | None = None
+    said: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwaitsConfirmation:
+    """Noted down, but nothing is booked until somebody confirms by mail."""
+
+    said: str = ""
+
+
+type ScheduleAnswer = Scheduled | AwaitsConfirmation | Refused
+
+
+# --- errors -----------------------------------------------------------------------------------
+
+
+class ProviderError(Exception):
+    """
+    The network or the provider failed us.
+
+    *why* is a short code for logs and for `wording.py`; *status* the HTTP status, if one came.
+    Neither ever holds a URL, a header or a name.
+    """
+
+    may_have_happened = True
+    """What may have happened is *unknown*, never *failed*."""
+
+    def __init__(self, why: str, *, status: int | None = None) -> None:
+        super().__init__(why)
+        self.why = why
+        self.status = status
+
+
+class NotSent(ProviderError):
+    """No byte of the request left this machine."""
+
+    may_have_happened = False
+
+
+class CredentialsRejected(ProviderError):
+    """401: the provider does not accept our key; nothing was done. Other calls will fail too."""
+
+    may_have_happened = False
+
+
+class AccessDenied(ProviderError):
+    """403 on a read: the key may not see this; nothing was done."""
+
+    may_have_happened = False
+
+
+class RateLimited(ProviderError):
+    """429: turned away before anything was done."""
+
+    may_have_happened = False
+
+    def __init__(self, why: str, *, wait: timedelta | None, status: int | None = 429) -> None:
+        super().__init__(why, status=status)
+        self.wait = wait
+        """How long to wait; None when the provider's figure is absurd, so no repeat by itself."""
+
+
+class AnswerLost(ProviderError):
+    """The request left, and no whole answer came back."""
+
+
+class AnswerNotUnderstood(ProviderError):
+    """An answer came that no documentation covers."""
+
+
+class AppointmentsError(Exception):
+    """A bug of ours, to be mended rather than handled."""
+
+
+class CapabilityMissing(AppointmentsError):
+    """Something was asked of a provider that it has no way to do."""

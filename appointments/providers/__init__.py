@@ -1,0 +1,1 @@
+"""The four booking providers: one adapter each, behind one interface."""

@@ -1,0 +1,201 @@
+"""
+What an adapter is.
+
+An adapter translates both ways and does nothing else: it knows neither the database nor the
+request of a browser, holds no state between calls, and never repeats a request. Whether a
+request may be sent, sent again or believed is decided by the services.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from appointments.domain import (
+    Account,
+    AnswerNotUnderstood,
+    BookedAppointment,
+    BookingRef,
+    CancelAnswer,
+    CancellationPolicy,
+    CancelRequest,
+    Capabilities,
+    CapabilityMissing,
+    DateWindow,
+    Page,
+    RejectedRecord,
+    ScheduleAnswer,
+    ScheduleRequest,
+    Service,
+)
+from appointments.providers.reading import Json, Unreadable, id_of
+from appointments.providers.transport import ProviderHttp
+
+MAX_PAGES = 200
+"""A listing that goes on longer than this is taken for a loop."""
+
+
+class BadCredentials(ValueError):
+    """Credentials that cannot work, whatever the provider says. The text names what to mend."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CredentialField:
+    """One secret or setting of an account."""
+
+    name: str
+    label: str
+    required: bool = True
+    help: str = ""
+
+
+class Provider(ABC):
+    """One account at one provider. Cheap to make; safe to use from one thread."""
+
+    slug: ClassVar[str]
+    label: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+    credential_fields: ClassVar[tuple[CredentialField, ...]] = (
+        CredentialField(name="api_key", label="API key"),
+    )
+    default_base_url: ClassVar[str]
+    default_wait: ClassVar[int] = 30
+    """Seconds to wait after a 429 that does not say how long."""
+
+    def __init__(self, account: Account, *, http: ProviderHttp | None = None) -> None:
+        self.account = account
+        self.http = http or ProviderHttp(
+            account.base_url,
+            headers=self.headers(account.credentials),
+            private_addresses=account.private_addresses,
+            default_wait=self.default_wait,
+        )
+
+    # --- credentials
+
+    @classmethod
+    def check_credentials(cls, credentials: Mapping[str, str]) -> None:
+        """
+        Refuse credentials that cannot work, before they are stored.
+
+        Raises:
+            BadCredentials: a field is missing, unknown, or does not go with another.
+        """
+        known = {one.name for one in cls.credential_fields}
+        if unknown := sorted(set(credentials) - known):
+            raise BadCredentials(
+                f"{cls.label} does not know {', '.join(unknown)}; "
+                f"it takes {', '.join(sorted(known))}."
+            )
+        for one in cls.credential_fields:
+            value = credentials.get(one.name, "")
+            if one.required and not value.strip():
+                raise BadCredentials(f"{cls.label} needs {one.name}.")
+            if value and (not value.isascii() or not value.isprintable() or value != value.strip()):
+                raise BadCredentials(
+                    f"{one.name} holds a space, a line break or a character that no key has."
+                )
+
+    @classmethod
+    @abstractmethod
+    def headers(cls, credentials: Mapping[str, str]) -> dict[str, str]:
+        """Headers that every request of this account carries."""
+
+    # --- reading: may be repeated
+
+    @abstractmethod
+    def check(self) -> None:
+        """
+        Make the cheapest call that needs what the dashboard needs.
+
+        Raises:
+            ProviderError: the connection does not work; *why* says how.
+        """
+
+    @abstractmethod
+    def pages(self, window: DateWindow) -> Iterator[Page]:
+        """
+        List every appointment that starts on a day of *window*, page by page.
+
+        A record that cannot be read is reported in its page; a page that cannot be read ends the
+        listing with a `ProviderError`, so an incomplete listing never looks complete.
+        """
+
+    @abstractmethod
+    def read(self, ref: BookingRef) -> BookedAppointment | None:
+        """
+        Read one booking as it is now; None when the provider does not show it.
+
+        None is no proof of a cancellation.
+        """
+
+    def policy(self) -> CancellationPolicy:
+        raise CapabilityMissing(f"{self.label} shows no policy")
+
+    def services(self) -> tuple[Service, ...]:
+        """What can be booked, where the provider has a list of it."""
+        return ()
+
+    # --- writing: sent once, never repeated here
+
+    @abstractmethod
+    def cancel(self, request: CancelRequest) -> CancelAnswer:
+        """
+        Ask the provider, once, to cancel.
+
+        Raises:
+            ProviderError: see `may_have_happened`; True means it may be cancelled all the same.
+        """
+
+    @abstractmethod
+    def schedule(self, request: ScheduleRequest) -> ScheduleAnswer:
+        """
+        Ask the provider, once, to book.
+
+        Raises:
+            ProviderError: see `may_have_happened`; True means it may be booked all the same.
+        """
+
+
+def read_records(
+    items: Iterable[Json], read_one: Callable[[Json], BookedAppointment | None], *, id_key: str
+) -> Page:
+    """
+    Read every record of a listing, setting aside the ones that make no sense.
+
+    *read_one* may answer None for a record that does not concern us.
+    """
+    records, rejected = [], []
+    for item in items:
+        try:
+            record = read_one(item)
+        except Unreadable as error:
+            rejected.append(RejectedRecord(external_id=id_of(item, id_key), why=str(error)))
+        else:
+            if record is not None:
+                records.append(record)
+    return Page(records=tuple(records), rejected=tuple(rejected))
+
+
+class PageGuard:
+    """Ends a listing that turns in circles: a page with no new id, or more pages than sense."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+        self.pages = 0
+
+    def admit(self, page: Page, *, size: int) -> None:
+        """
+        Count *page*, of which the provider sent *size* records.
+
+        Raises:
+            AnswerNotUnderstood: the listing loops.
+        """
+        self.pages += 1
+        ids = {record.external_id for record in page.records}
+        ids |= {record.external_id for record in page.rejected if record.external_id}
+        if (size and ids and ids <= self.seen) or self.pages > MAX_PAGES:
+            raise AnswerNotUnderstood("pages_loop")
+        self.seen |= ids
