@@ -15,11 +15,14 @@ Nothing here imports anything of ours, and nothing here touches a database or a 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 from zoneinfo import ZoneInfo
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -103,6 +106,63 @@ class BookedAppointment:
     @property
     def is_live(self) -> bool:
         return self.status in LIVE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """
+    What staff decide on when they cancel: when it is, who is booked, whether it stands.
+
+    Kept with every intent, so that a booking which moved meanwhile is never cancelled unseen.
+    """
+
+    when: tuple[str, ...]
+    """Start and end in UTC, or day, session and batch."""
+    attendees: tuple[str, ...]
+    """Ids where the provider has them, otherwise name and address."""
+    status: str
+
+    @classmethod
+    def of(cls, booking: BookedAppointment) -> Facts:
+        when = [one.isoformat() if one else "" for one in (booking.starts_at, booking.ends_at)]
+        if booking.day is not None:
+            when = [booking.day.isoformat(), booking.session, booking.batch]
+        people = (one.external_id or f"{one.name} <{one.email}>" for one in booking.attendees)
+        return cls(when=tuple(when), attendees=tuple(sorted(people)), status=booking.status)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Facts:
+        return cls(
+            when=tuple(value["when"]),
+            attendees=tuple(value["attendees"]),
+            status=value["status"],
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return {"when": list(self.when), "attendees": list(self.attendees), "status": self.status}
+
+    @property
+    def version(self) -> str:
+        """Short hash; two versions differ if and only if one of the facts does."""
+        text = json.dumps(self.as_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def changes(self, now: Facts) -> tuple[Change, ...]:
+        """What moved since; a fact that *now* does not hold is no change."""
+        moved = []
+        if any(now.when) and now.when != self.when:
+            moved.append(Change.TIME)
+        if now.attendees and now.attendees != self.attendees:
+            moved.append(Change.ATTENDEES)
+        if now.status != self.status:
+            moved.append(Change.STATUS)
+        return tuple(moved)
+
+
+class Change(StrEnum):
+    TIME = "time"
+    ATTENDEES = "attendees"
+    STATUS = "status"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +255,12 @@ class Capabilities:
     reschedules: bool = False
     confirms_pending: bool = False
     requests_per_minute: int = 60
+    lingers_minutes: int = 0
+    """How long the listing may go on showing a booking after the provider confirmed its end."""
+    sync_minutes: int = 1
+    """Pause between two listings, so that the provider's limits leave room for people."""
+    listing_days: int = 60
+    """How many days ahead a sync reads, at most; fewer where a listing costs a request a day."""
 
     @property
     def schedules(self) -> bool:
@@ -213,6 +279,8 @@ class ScheduleField:
     required: bool = True
     choices: tuple[str, ...] = ()
     """Closed list of values; empty: free text."""
+    pattern: str = ""
+    """Regular expression that the whole value must match; empty: any text."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import django_stubs_ext
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
+
+# Lets classes of Django be written with their types, as ModelAdmin[Connection].
+django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -26,6 +30,8 @@ DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 HTTPS = env.bool("HTTPS", default=True)
+DEMO = env.bool("DEMO", default=False)
+"""Set by `manage.py demo`: pages say that nothing here is real."""
 
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"
@@ -123,10 +129,13 @@ if not CREDENTIAL_KEYS:
 
 PROVIDER_PRIVATE_ADDRESSES = env.bool("PROVIDER_PRIVATE_ADDRESSES", default=False)
 """True only for demo and tests: base URLs may be loopback and plain http."""
+if PROVIDER_PRIVATE_ADDRESSES and HTTPS and not DEBUG:
+    raise ImproperlyConfigured(
+        "PROVIDER_PRIVATE_ADDRESSES is for the demo and the tests; an installation that serves "
+        "HTTPS must not have it, or requests with our keys could go to our own network."
+    )
 CANCELS_IN_FLIGHT = env.int("CANCELS_IN_FLIGHT", default=4)
 """Cancellations that may be under way at one connection at a time."""
-SYNC_DAYS = env.int("SYNC_DAYS", default=60)
-"""How many days ahead a sync reads."""
 
 # --- people -----------------------------------------------------------------------------------
 

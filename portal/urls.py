@@ -1,6 +1,11 @@
 """Addresses of the whole site."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", include("appointments.urls")),
+]
+
+handler403 = "appointments.views.errors.forbidden"

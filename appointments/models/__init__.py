@@ -1,0 +1,28 @@
+"""What is kept: facts, the constraints that hold them together, and named questions."""
+
+from appointments.models.appointments import Appointment, Attendee
+from appointments.models.bookings import Booking
+from appointments.models.cancellations import (
+    Cancellation,
+    CancellationEvent,
+    ProviderAnswer,
+    ProviderCall,
+    ReasonPreset,
+)
+from appointments.models.connections import Connection, ConnectionHealth, SyncRun
+from appointments.models.workers import WorkerPulse
+
+__all__ = [
+    "Appointment",
+    "Attendee",
+    "Booking",
+    "Cancellation",
+    "CancellationEvent",
+    "Connection",
+    "ConnectionHealth",
+    "ProviderAnswer",
+    "ProviderCall",
+    "ReasonPreset",
+    "SyncRun",
+    "WorkerPulse",
+]

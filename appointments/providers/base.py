@@ -17,6 +17,7 @@ from appointments.domain import (
     Account,
     AnswerNotUnderstood,
     BookedAppointment,
+    BookedAttendee,
     BookingRef,
     CancelAnswer,
     CancellationPolicy,
@@ -93,7 +94,7 @@ class Provider(ABC):
             value = credentials.get(one.name, "")
             if one.required and not value.strip():
                 raise BadCredentials(f"{cls.label} needs {one.name}.")
-            if value and (not value.isascii() or not value.isprintable() or value != value.strip()):
+            if not value.isascii() or not value.isprintable() or " " in value:
                 raise BadCredentials(
                     f"{one.name} holds a space, a line break or a character that no key has."
                 )
@@ -133,6 +134,10 @@ class Provider(ABC):
 
     def policy(self) -> CancellationPolicy:
         raise CapabilityMissing(f"{self.label} shows no policy")
+
+    def invitee(self, ref: BookingRef) -> BookedAttendee | None:
+        """Look up who is booked, where the listing does not say it; None: it cannot be known."""
+        return None
 
     def services(self) -> tuple[Service, ...]:
         """What can be booked, where the provider has a list of it."""

@@ -10,6 +10,7 @@ nobody finds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
@@ -21,6 +22,12 @@ type Json = dict[str, Any]
 
 ID_LIMIT = 200
 TEXT_LIMIT = 2000
+SAID_LIMIT = 500
+EARLIEST = 1900
+LATEST = 2200
+"""Years. Beyond them a time is a mistake, and one that the arithmetic of dates trips over."""
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Unreadable(ValueError):
@@ -74,6 +81,8 @@ def identifier(item: Json, key: str) -> str:
         raise Unreadable(f"{key} is missing")
     if len(value) > ID_LIMIT:
         raise Unreadable(f"{key} is too long")
+    if value in (".", ".."):
+        raise Unreadable(f"{key} would lead to another address")
     return _storable(value, key)
 
 
@@ -86,10 +95,8 @@ def text(item: Json, key: str) -> str:
 def maybe_text(item: Json, key: str) -> str:
     """Text, or a number as text; anything else counts as absent. Cut at 2,000 characters."""
     value = item.get(key)
-    if isinstance(value, bool):
-        return ""
-    if isinstance(value, int | float):
-        return str(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
     if not isinstance(value, str):
         return ""
     value = _storable(value, key).strip()
@@ -125,10 +132,8 @@ def moment(item: Json, key: str) -> datetime:
         raise Unreadable(f"{key} is no date and time") from error
     if when.tzinfo is None:
         raise Unreadable(f"{key} has no offset")
-    try:
-        return when.astimezone(UTC)
-    except OverflowError as error:
-        raise Unreadable(f"{key} is out of range") from error
+    _believable(when, key)
+    return when.astimezone(UTC)
 
 
 def utc_moment(item: Json, key: str) -> datetime:
@@ -140,6 +145,7 @@ def utc_moment(item: Json, key: str) -> datetime:
         except ValueError:
             naive = None
         if naive is not None and naive.tzinfo is None:
+            _believable(naive, key)
             return naive.replace(tzinfo=UTC)
     return moment(item, key)
 
@@ -153,25 +159,53 @@ def maybe_moment(item: Json, key: str) -> datetime | None:
 
 def day(item: Json, key: str) -> date:
     value = item.get(key)
+    if not isinstance(value, str):
+        raise Unreadable(f"{key} is missing")
     try:
-        return date.fromisoformat(value) if isinstance(value, str) else _missing(key)
+        found = date.fromisoformat(value)
     except ValueError as error:
         raise Unreadable(f"{key} is no date") from error
+    _believable(found, key)
+    return found
 
 
 def clock(item: Json, key: str) -> time:
     value = item.get(key)
+    if not isinstance(value, str):
+        raise Unreadable(f"{key} is missing")
     try:
-        return time.fromisoformat(value) if isinstance(value, str) else _missing(key)
+        return time.fromisoformat(value)
     except ValueError as error:
         raise Unreadable(f"{key} is no time of day") from error
 
 
-def _missing(key: str) -> Any:
-    raise Unreadable(f"{key} is missing")
+def said(*parts: object) -> str:
+    """
+    What a provider says in its own words: for people to read, never to be compared.
+
+    Takes texts, and lists and objects of texts, as error bodies have them, and bears everything
+    else. Cut at 500 characters, without those that cannot be stored: unlike a name, an
+    explanation may lose one.
+    """
+    words = " ".join(one for part in parts for one in _words(part, depth=3))
+    words = _UNSTORABLE.sub("", words).strip()
+    return words if len(words) <= SAID_LIMIT else words[: SAID_LIMIT - 1] + "…"
+
+
+def _words(part: object, *, depth: int) -> Iterator[str]:
+    if isinstance(part, str):
+        yield part.strip()
+    elif depth and isinstance(part, list | dict):
+        for entry in part.values() if isinstance(part, dict) else part:
+            yield from _words(entry, depth=depth - 1)
+
+
+def _believable(when: date, key: str) -> None:
+    if not EARLIEST <= when.year <= LATEST:
+        raise Unreadable(f"{key} is out of range")
 
 
 def _storable(value: str, key: str) -> str:
-    if "\x00" in value or any("\ud800" <= char <= "\udfff" for char in value):
+    if _UNSTORABLE.search(value):
         raise Unreadable(f"{key} holds a character that cannot be stored")
     return value

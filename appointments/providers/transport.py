@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpcore
@@ -108,9 +109,13 @@ class ProviderHttp:
         headers: Mapping[str, str],
         private_addresses: bool = False,
         default_wait: int = 30,
+        write_deadline: float = WRITE_DEADLINE,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """*transport* replaces the network, for tests."""
+        """
+        *default_wait* and *write_deadline* are seconds. *transport* replaces the network, for
+        tests.
+        """
         self.base_url = base_url.rstrip("/") + "/"
         self.headers = {
             "Accept": "application/json",
@@ -120,6 +125,7 @@ class ProviderHttp:
         }
         self.private_addresses = private_addresses
         self.default_wait = timedelta(seconds=default_wait)
+        self.write_deadline = write_deadline
         self._transport = transport
         self._reader: httpx.Client | None = None
 
@@ -140,9 +146,7 @@ class ProviderHttp:
         if self._reader is None:
             self._reader = self._client(keep_alive=True)
         request = self._reader.build_request("GET", path.lstrip("/"), params=params)
-        reply = self._exchange(
-            self._reader, request, seconds=deadline, body_limit=READ_BODY_LIMIT, writes=False
-        )
+        reply = self._exchange(self._reader, request, seconds=deadline, body_limit=READ_BODY_LIMIT)
         return self._expected(reply, expect)
 
     def write(
@@ -159,7 +163,7 @@ class ProviderHttp:
         with self._client(keep_alive=False) as client:
             request = client.build_request(method, path.lstrip("/"), json=payload)
             reply = self._exchange(
-                client, request, seconds=WRITE_DEADLINE, body_limit=WRITE_BODY_LIMIT, writes=True
+                client, request, seconds=self.write_deadline, body_limit=WRITE_BODY_LIMIT
             )
         return self._expected(reply, expect)
 
@@ -176,7 +180,9 @@ class ProviderHttp:
             base_url=self.base_url,
             headers=self.headers,
             transport=transport,
-            timeout=WRITE_DEADLINE,
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+            # Sockets obey the deadline instead; waiting for a free connection is httpx's own.
+            timeout=httpx.Timeout(None, pool=WRITE_DEADLINE),
             follow_redirects=False,
             trust_env=False,
         )
@@ -188,7 +194,6 @@ class ProviderHttp:
         *,
         seconds: float,
         body_limit: int,
-        writes: bool,
     ) -> Reply:
         sent = False
 
@@ -197,7 +202,7 @@ class ProviderHttp:
             sent = sent or event.endswith("send_request_headers.started")
 
         request.extensions["trace"] = trace
-        with _deadline_of(seconds):
+        with within(seconds):
             try:
                 response = client.send(request, stream=True)
                 try:
@@ -238,7 +243,7 @@ def retry_wait(reply: Reply, *, default: timedelta) -> timedelta | None:
     value = reply.headers.get("retry-after", "").strip()
     if not value:
         return default
-    if value.isdecimal() and len(value) < 8:
+    if value.isascii() and value.isdecimal() and len(value) < 8:
         seconds = float(value)
     else:
         try:
@@ -253,6 +258,16 @@ def retry_wait(reply: Reply, *, default: timedelta) -> timedelta | None:
     return wait if wait <= LONGEST_WAIT else None
 
 
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Everything asked of a provider inside must end within *seconds*, several requests too."""
+    token = _deadline.set(min(time.monotonic() + seconds, _deadline.get(math.inf)))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
 # --- under the hood ---------------------------------------------------------------------------
 
 _BEFORE_SENDING = (
@@ -263,11 +278,43 @@ _BEFORE_SENDING = (
 )
 
 
+class _NoSuchName(httpcore.ConnectError):
+    pass
+
+
+class _PrivateAddress(httpcore.ConnectError):
+    pass
+
+
+_CODES: tuple[tuple[type[BaseException], str], ...] = (
+    (_PrivateAddress, "private_address"),
+    (_NoSuchName, "name_lookup"),
+    (ssl.SSLError, "tls"),
+    (httpx.TimeoutException, "deadline"),
+)
+
+
 def _code(error: httpx.HTTPError) -> str:
     """The kind of error without its text, which may hold a host or a path."""
     if isinstance(error, _BodyTooLarge):
         return "too_large"
-    return "deadline" if isinstance(error, httpx.TimeoutException) else "connection"
+    causes = list(_causes(error))
+    for kind, code in _CODES:
+        if any(isinstance(cause, kind) for cause in causes):
+            return code
+    return "connection"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """
+    *error* and what led to it: httpx wraps httpcore's errors, and those wrap the system's.
+
+    httpcore's pool raises "from None", so the cause alone would end there. An error of ours
+    belongs to an earlier request, in whose handling this one was made.
+    """
+    while error is not None and not isinstance(error, ProviderError):
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class _BodyTooLarge(httpx.HTTPError):
@@ -280,21 +327,12 @@ def _capped(response: httpx.Response, limit: int) -> bytes:
         raise AnswerNotUnderstood("encoded", status=response.status_code)
     chunks: list[bytes] = []
     size = 0
-    for chunk in response.iter_raw():
+    for chunk in response.iter_bytes():
         size += len(chunk)
         if size > limit:
             raise _BodyTooLarge("too large")
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-@contextmanager
-def _deadline_of(seconds: float) -> Iterator[None]:
-    token = _deadline.set(time.monotonic() + seconds)
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
 
 
 def _left(exceeded: type[Exception]) -> float:
@@ -349,41 +387,51 @@ class _DeadlineBackend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        last: Exception = httpcore.ConnectError("no address")
-        for address in self._addresses(host, port):
+        addresses = self._addresses(host, port)
+        for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             try:
                 stream = super().connect_tcp(
                     address,
                     port,
-                    timeout=_left(httpcore.ConnectTimeout),
+                    # A silent address must leave time for the ones after it.
+                    timeout=_left(httpcore.ConnectTimeout) / left,
                     local_address=local_address,
                     socket_options=socket_options,
                 )
-            except httpcore.ConnectError as error:
-                last = error
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if left == 1:
+                    raise
             else:
                 return _DeadlineStream(stream)
-        raise last
+        raise _NoSuchName("no address")
 
     def _addresses(self, host: str, port: int) -> list[str]:
         looking = _resolver.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:
             found = looking.result(timeout=_left(httpcore.ConnectTimeout))
         except FutureTimeout as error:
+            looking.cancel()
             raise httpcore.ConnectTimeout("name lookup") from error
         except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError("name lookup") from error
+            raise _NoSuchName("name lookup") from error
         addresses = [str(entry[4][0]) for entry in found]
-        if not self.private_addresses and any(not is_public(one) for one in addresses):
-            raise httpcore.ConnectError("private address")
+        if not self.private_addresses and not all(is_public(one) for one in addresses):
+            raise _PrivateAddress("private address")
         return list(dict.fromkeys(addresses))
+
+
+# Addresses that stand for an IPv4 address which they do not show: 6to4, NAT64, IPv4-compatible.
+_DISGUISES = tuple(ipaddress.IPv6Network(one) for one in ("2002::/16", "64:ff9b::/96", "::/96"))
 
 
 def is_public(address: str) -> bool:
     """Whether *address* lies outside our own network (mapped IPv6 is looked through)."""
     parsed = ipaddress.ip_address(address.split("%")[0])
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return is_public(str(parsed.ipv4_mapped))
+        if any(parsed in disguise for disguise in _DISGUISES):
+            return False
     return parsed.is_global and not parsed.is_multicast
 
 
@@ -407,13 +455,3 @@ class _GuardedTransport(httpx.HTTPTransport):
             keepalive_expiry=30.0,
             network_backend=_DeadlineBackend(private_addresses=private_addresses),
         )
-
-
-__all__ = [
-    "PAGE_DEADLINE",
-    "ProviderError",
-    "ProviderHttp",
-    "Reply",
-    "is_public",
-    "retry_wait",
-]

@@ -97,9 +97,9 @@ class Fault:
         return self.provider in ("*", provider) and self.operation in ("*", operation)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Entry:
-    """One request in the log, credentials left out."""
+    """One request in the log, credentials left out. Logged on arrival, before any answer."""
 
     provider: str
     operation: str
@@ -108,8 +108,8 @@ class Entry:
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
     body: Any
-    status: int | None
-    """None: no answer was sent."""
+    status: int | None = None
+    """None: no answer was sent (yet)."""
 
     @property
     def line(self) -> str:
@@ -125,6 +125,8 @@ class World(ABC):
     """Path of the base URL under the server's root, as `/mijnklantportaal/v1`."""
     credentials: ClassVar[Mapping[str, str]]
     """Credentials that this world accepts, as `manage.py connect` takes them."""
+    time_zone: ClassVar[str] = "Europe/Amsterdam"
+    """Where the practice is: the zone that its connection should be given."""
 
     def __init__(self) -> None:
         self.state: Json = self.empty()
@@ -149,6 +151,10 @@ class World(ABC):
     @abstractmethod
     def seed(self, *, now: datetime, people: Sequence[Person], random: Random) -> None:
         """Fill the world with believable bookings around *now*, for the demo."""
+
+    def tally(self) -> tuple[int, int] | None:
+        """Bookings, and how many of them are cancelled, for the control page; None: not counted."""
+        return None
 
     def mail(self, to: str, what: str) -> None:
         """Note a mail that the provider would send, so that a test can count them."""
@@ -286,7 +292,8 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/" or path.startswith("/_control"):
             from appointments.sandbox.control import control
 
-            self._send(control(self.server, self.command, path, raw))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            self._send(control(self.server, self.command, path, raw, headers=headers))
             return
         world = self.server.sandbox.world_at(path)
         if world is None:
@@ -301,23 +308,21 @@ class _Handler(BaseHTTPRequestHandler):
         )
         operation = world.operation(request)
         fault = self.server.sandbox.take_fault(world.slug, operation)
-        status = self._misbehave(world, request, fault)
-        self.server.sandbox.record(
-            Entry(
-                provider=world.slug,
-                operation=operation,
-                method=request.method,
-                path=request.path,
-                query=request.query,
-                headers={
-                    name: value
-                    for name, value in request.headers.items()
-                    if name not in ("authorization", "cv-api-key")
-                },
-                body=None if request.body is MALFORMED else request.body,
-                status=status,
-            )
+        entry = Entry(
+            provider=world.slug,
+            operation=operation,
+            method=request.method,
+            path=request.path,
+            query=request.query,
+            headers={
+                name: value
+                for name, value in request.headers.items()
+                if name not in ("authorization", "cv-api-key")
+            },
+            body=None if request.body is MALFORMED else request.body,
         )
+        self.server.sandbox.record(entry)
+        entry.status = self._misbehave(world, request, fault)
 
     def _misbehave(self, world: World, request: Request, fault: Fault | None) -> int | None:
         """Answer, or fail as *fault* says; the status that was sent, None if there was none."""

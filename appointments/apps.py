@@ -1,0 +1,17 @@
+"""The one app."""
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class AppointmentsConfig(AppConfig):
+    name = "appointments"
+    verbose_name = "Appointments"
+
+    def ready(self) -> None:
+        from appointments import checks, roles
+        from appointments.models import ledger_triggers
+
+        checks.register_all()
+        post_migrate.connect(ledger_triggers.create_after_migrate, sender=self)
+        post_migrate.connect(roles.make_groups, sender=self)

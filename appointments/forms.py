@@ -1,0 +1,486 @@
+"""
+The shape of what staff type. No form touches the database or a provider.
+
+What a form offers follows from capabilities, never from the name of a provider.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from appointments.domain import (
+    Capabilities,
+    ScheduleField,
+    ScheduleRequest,
+    Scope,
+    Service,
+    Status,
+)
+from appointments.models import Appointment, Attendee, ReasonPreset
+from appointments.models.cancellations import State
+from appointments.services.cancel import Wish
+
+EVERYBODY = "all"
+THIS, FOLLOWING = "this", "following"
+KEPT_REASON_LIMIT = 1000
+"""Longest reason and note that stay with us, in UTF-16 units."""
+
+FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2100, 12, 31)
+"""Days outside are typing errors, and some databases cannot hold them."""
+
+_CUSTOM = "custom"
+
+
+def utf16_units(text: str) -> int:
+    """Length as browsers and most providers count it: an emoji is two."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def plain_breaks(text: str) -> str:
+    """Line breaks as typed: a form sends each as two characters, which would count twice."""
+    return text.replace("\r\n", "\n")
+
+
+class DayInput(forms.DateInput):
+    input_type = "date"
+
+    def __init__(self) -> None:
+        super().__init__(format="%Y-%m-%d")
+
+
+class DayField(forms.DateField):
+    """A day as `YYYY-MM-DD`, the form in which browsers send it."""
+
+    widget = DayInput
+    default_error_messages = {  # noqa: RUF012 - Django's way to declare them
+        "invalid": gettext_lazy("This is not a day. Write it as 2026-11-30."),
+    }
+
+    def __init__(self, *, label: str) -> None:
+        super().__init__(
+            label=label,
+            required=False,
+            input_formats=["%Y-%m-%d"],
+            validators=[MinValueValidator(FIRST_DAY), MaxValueValidator(LAST_DAY)],
+        )
+
+
+class FilterForm(forms.Form):
+    """
+    What the list shows, as it stands in the address.
+
+    One wrong value spoils only itself: `cleaned_data` holds the others.
+    """
+
+    q = forms.CharField(label=gettext_lazy("Search"), required=False, max_length=200)
+    provider = forms.ChoiceField(label=gettext_lazy("Provider"), required=False)
+    connection = forms.ChoiceField(label=gettext_lazy("Account"), required=False)
+    status = forms.ChoiceField(
+        label=gettext_lazy("Status"),
+        required=False,
+        choices=[
+            ("", gettext_lazy("Any status")),
+            (Status.BOOKED.value, gettext_lazy("Booked")),
+            (Status.PENDING.value, gettext_lazy("Pending")),
+            (Status.CANCELLED.value, gettext_lazy("Cancelled")),
+            (Status.COMPLETED.value, gettext_lazy("Completed")),
+            (Status.GONE.value, gettext_lazy("No longer listed")),
+        ],
+    )
+
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        *,
+        providers: Iterable[tuple[str, str]],
+        connections: Iterable[tuple[int, str]],
+    ) -> None:
+        super().__init__(data)
+        self.fields["from"] = DayField(label=_("From"))
+        self.fields["to"] = DayField(label=_("To"))
+        self.fields["with"] = forms.CharField(label=_("With"), required=False, max_length=100)
+        self._offer("provider", [("", _("All providers")), *providers])
+        self._offer("connection", [("", _("All accounts")), *connections])
+        self._offer("status", self.fields["status"].choices)  # type: ignore[attr-defined]
+
+    def _offer(self, name: str, choices: Iterable[tuple[Any, str]]) -> None:
+        field = self.fields[name]
+        field.choices = choices  # type: ignore[attr-defined]
+        field.error_messages["invalid_choice"] = _("There is no “%(value)s” here.")
+
+    def clean(self) -> dict[str, Any]:
+        first, last = self.cleaned_data.get("from"), self.cleaned_data.get("to")
+        if first and last and last < first:
+            self.add_error("to", _("This day is before the first one."))
+        return self.cleaned_data
+
+
+# --- cancelling -------------------------------------------------------------------------------
+
+
+def asks_email(appointment: Appointment) -> bool:
+    """Whether the invitee's address must go along; custom events are cancelled without one."""
+    return appointment.capabilities.needs_email and appointment.locator.get("kind") != _CUSTOM
+
+
+class CancellationForm(forms.Form):
+    """The cancel dialog, shaped by what the provider can express about this appointment."""
+
+    reason = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 3}))
+    note = forms.CharField(
+        label=gettext_lazy("Internal note"),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+    preset = forms.ChoiceField(label=gettext_lazy("Ready-made reason"), required=False)
+    attendee = forms.ChoiceField(
+        label=gettext_lazy("Who is to be removed?"),
+        widget=forms.RadioSelect,
+        error_messages={
+            "required": gettext_lazy("Choose one person, or everybody."),
+            "invalid_choice": gettext_lazy("This person is not booked any more. Choose again."),
+        },
+    )
+    series = forms.ChoiceField(
+        label=gettext_lazy("Which occurrences?"),
+        widget=forms.RadioSelect,
+        choices=[
+            (THIS, gettext_lazy("Only this one")),
+            (FOLLOWING, gettext_lazy("This and later ones of its series")),
+        ],
+        initial=THIS,
+        required=False,
+    )
+    email = forms.EmailField(
+        label=gettext_lazy("E-mail address it was booked with"),
+        error_messages={
+            "required": gettext_lazy("The provider needs the address it was booked with."),
+            "invalid": gettext_lazy("This is not an e-mail address."),
+        },
+    )
+    form_key = forms.UUIDField(widget=forms.HiddenInput)
+    version = forms.CharField(widget=forms.HiddenInput, max_length=16, required=False)
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        appointment: Appointment,
+        presets: Sequence[ReasonPreset] = (),
+        typed: Mapping[str, str] | None = None,
+    ) -> None:
+        """
+        With *data*, what was sent; with *typed*, a fresh form around what stood in an older one.
+        """
+        self.capabilities = appointment.capabilities
+        self.people = list(appointment.attendees.all())
+        self.presets = presets
+        super().__init__(data, initial=self._first_values(appointment) | self._kept(typed or {}))
+        self._shape_reason()
+        self._shape_targets(appointment)
+        self._shape_presets()
+        if not asks_email(appointment):
+            del self.fields["email"]
+
+    def _first_values(self, appointment: Appointment) -> dict[str, Any]:
+        ready = next((one.text for one in self.presets if one.is_default), "")
+        return {
+            "reason": ready,
+            "email": next((one.email for one in self.people if one.email), ""),
+            "form_key": uuid.uuid4(),
+            "version": appointment.version,
+        }
+
+    def _kept(self, typed: Mapping[str, str]) -> dict[str, Any]:
+        """What of *typed* goes into the fresh form: all but the version, which is the news."""
+        names = ("reason", "note", "preset", "attendee", "series", "email")
+        kept: dict[str, Any] = {name: typed[name] for name in names if name in typed}
+        with contextlib.suppress(KeyError, ValueError):
+            kept["form_key"] = uuid.UUID(typed["form_key"])
+        return kept
+
+    def _shape_reason(self) -> None:
+        field = self.fields["reason"]
+        field.label = _("Reason") if self.reaches_provider else _("Reason, kept here")
+        field.widget.attrs |= {"autofocus": True, "maxlength": self.reason_limit}
+        self.fields["note"].widget.attrs["maxlength"] = KEPT_REASON_LIMIT
+        if not self.reaches_provider:
+            del self.fields["note"]
+
+    def _shape_targets(self, appointment: Appointment) -> None:
+        """A group is asked whom, a single booking whether the later ones too."""
+        if not (appointment.is_group and self.capabilities.one_attendee):
+            del self.fields["attendee"]
+        else:
+            self.fields["attendee"].choices = [  # type: ignore[attr-defined]
+                *((str(one.pk), one.label) for one in self.removable),
+                (EVERYBODY, _("Everybody")),
+            ]
+        if appointment.is_group or not self.capabilities.following:
+            del self.fields["series"]
+
+    def _shape_presets(self) -> None:
+        if not self.presets:
+            del self.fields["preset"]
+            return
+        self.fields["preset"].choices = [  # type: ignore[attr-defined]
+            ("", _("Choose a ready-made reason…")),
+            *((str(one.pk), one.label) for one in self.presets),
+        ]
+
+    @property
+    def reaches_provider(self) -> bool:
+        return self.capabilities.reason_reaches_provider
+
+    @property
+    def reason_limit(self) -> int:
+        """In UTF-16 units."""
+        return self.capabilities.reason_limit or KEPT_REASON_LIMIT
+
+    @property
+    def removable(self) -> list[Attendee]:
+        """People whom the provider can name, and so remove alone."""
+        return [one for one in self.people if one.external_id]
+
+    def clean_reason(self) -> str:
+        return self._short_enough(self.cleaned_data["reason"], limit=self.reason_limit)
+
+    def clean_note(self) -> str:
+        return self._short_enough(self.cleaned_data["note"], limit=KEPT_REASON_LIMIT)
+
+    def clean(self) -> dict[str, Any]:
+        """Take a ready-made reason that no script has put into the field yet."""
+        values = self.cleaned_data
+        if values.get("preset") and values.get("reason") == "":
+            text = next(one.text for one in self.presets if str(one.pk) == values["preset"])
+            try:
+                values["reason"] = self._short_enough(text, limit=self.reason_limit)
+            except ValidationError as error:
+                self.add_error("reason", error)
+        return values
+
+    @staticmethod
+    def _short_enough(text: str, *, limit: int) -> str:
+        text = plain_breaks(text)
+        if (length := utf16_units(text)) > limit:
+            raise ValidationError(
+                _("This is too long: %(length)d characters, at most %(limit)d."),
+                params={"length": length, "limit": limit},
+            )
+        return text
+
+    def chosen(self) -> tuple[Scope, Attendee | None] | None:
+        """What is ticked now, valid or not; None while a group has nothing ticked."""
+        if "attendee" in self.fields:
+            ticked = self["attendee"].value()
+            if ticked == EVERYBODY:
+                return Scope.WHOLE, None
+            person = next((one for one in self.removable if str(one.pk) == ticked), None)
+            return (Scope.ATTENDEE, person) if person else None
+        if "series" in self.fields and self["series"].value() == FOLLOWING:
+            return Scope.FOLLOWING, None
+        return Scope.WHOLE, None
+
+    def wish(self) -> Wish:
+        """What was asked for; only of a valid form."""
+        values = self.cleaned_data
+        scope, attendee = self.chosen() or (Scope.WHOLE, None)
+        return Wish(
+            scope=scope,
+            attendee=attendee,
+            reason=values["reason"],
+            note=values.get("note", ""),
+            email=values.get("email", ""),
+        )
+
+
+# --- activity ---------------------------------------------------------------------------------
+
+
+class ActivityForm(forms.Form):
+    """What the activity page shows; as in `FilterForm`, one wrong value spoils only itself."""
+
+    who = forms.ChoiceField(label=gettext_lazy("Who"), required=False)
+    state = forms.ChoiceField(
+        label=gettext_lazy("Outcome"),
+        required=False,
+        choices=[("", gettext_lazy("Any outcome")), *State.choices],
+    )
+
+    def __init__(self, data: Mapping[str, Any], *, people: Iterable[tuple[int, str]]) -> None:
+        super().__init__(data)
+        self.fields["from"] = DayField(label=_("From"))
+        self.fields["to"] = DayField(label=_("To"))
+        self.fields["who"].choices = [("", _("Everybody")), *people]  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        first, last = self.cleaned_data.get("from"), self.cleaned_data.get("to")
+        if first and last and last < first:
+            self.add_error("to", _("This day is before the first one."))
+        return self.cleaned_data
+
+
+# --- scheduling -------------------------------------------------------------------------------
+
+_LABELS = {
+    "starts_at": gettext_lazy("Starts"),
+    "ends_at": gettext_lazy("Ends"),
+    "title": gettext_lazy("Title"),
+    "customer_id": gettext_lazy("Customer number"),
+    "name": gettext_lazy("Name"),
+    "email": gettext_lazy("E-mail"),
+    "phone": gettext_lazy("Phone"),
+    "time_zone": gettext_lazy("Their time zone"),
+    "service": gettext_lazy("What"),
+    "host": gettext_lazy("With"),
+    "location": gettext_lazy("Where"),
+    "session": gettext_lazy("Session"),
+    "branch": gettext_lazy("Branch"),
+}
+
+
+class MomentInput(forms.DateTimeInput):
+    input_type = "datetime-local"
+
+    def __init__(self) -> None:
+        super().__init__(format="%Y-%m-%dT%H:%M")
+
+
+class MomentField(forms.Field):
+    """A wall-clock time in *zone*; refused where that clock shows it never, or twice."""
+
+    widget = MomentInput
+
+    def __init__(self, *, zone: ZoneInfo, **kwargs: Any) -> None:
+        self.zone = zone
+        super().__init__(**kwargs)
+
+    def clean(self, value: Any) -> datetime | None:
+        text = super().clean(value)
+        if not text:
+            return None
+        try:
+            wall = datetime.strptime(str(text)[:16], "%Y-%m-%dT%H:%M").replace(tzinfo=self.zone)
+        except ValueError as error:
+            raise ValidationError(_("This is not a day and time.")) from error
+        if not FIRST_DAY <= wall.date() <= LAST_DAY:
+            raise ValidationError(_("This is not a day and time."))
+        return self._unambiguous(wall)
+
+    def _unambiguous(self, wall: datetime) -> datetime:
+        there_and_back = wall.astimezone(UTC).astimezone(self.zone)
+        if there_and_back.replace(tzinfo=None) != wall.replace(tzinfo=None):
+            raise ValidationError(
+                _("The clocks go forward then: this time does not exist in %(zone)s."),
+                params={"zone": self.zone.key},
+            )
+        if wall.utcoffset() != wall.replace(fold=1).utcoffset():
+            raise ValidationError(
+                _("The clocks go back then: this time comes twice in %(zone)s."),
+                params={"zone": self.zone.key},
+            )
+        return wall
+
+
+class ScheduleForm(forms.Form):
+    """What one provider needs to book; its fields are those of its capabilities."""
+
+    form_key = forms.UUIDField(widget=forms.HiddenInput)
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        capabilities: Capabilities,
+        zone: ZoneInfo,
+        services: Sequence[Service] = (),
+    ) -> None:
+        super().__init__(data, initial={"form_key": uuid.uuid4(), "time_zone": zone.key})
+        self.zone, self.services = zone, services
+        self.names = tuple(one.name for one in capabilities.schedule_fields)
+        for one in capabilities.schedule_fields:
+            self.fields[one.name] = self._field(one)
+
+    def _field(self, one: ScheduleField) -> forms.Field:
+        common: dict[str, Any] = {"label": _LABELS[one.name], "required": one.required}
+        if one.name in ("starts_at", "ends_at"):
+            return MomentField(zone=self.zone, **common)
+        if one.name == "email":
+            return forms.EmailField(**common)
+        if choices := self._choices(one):
+            return forms.ChoiceField(choices=[("", "—"), *choices], **common)
+        validators = [_whole(one.pattern)] if one.pattern else []
+        return forms.CharField(max_length=300, validators=validators, **common)
+
+    def _choices(self, one: ScheduleField) -> list[Any]:
+        if one.choices:
+            return [(value, value.replace("_", " ").capitalize()) for value in one.choices]
+        match one.name:
+            case "service":
+                return [(service.external_id, service.name) for service in self.services]
+            case "host":
+                return [
+                    (service.name, [(host, host) for host in service.hosts])
+                    for service in self.services
+                    if service.hosts
+                ]
+            case "time_zone":
+                return [(name, name) for name in _zone_names()]
+        return []
+
+    def clean(self) -> dict[str, Any]:
+        values = self.cleaned_data
+        start, end = values.get("starts_at"), values.get("ends_at")
+        if start and start <= datetime.now(UTC):
+            self.add_error("starts_at", _("This is in the past."))
+        if start and end and end <= start:
+            self.add_error("ends_at", _("It would end before it starts."))
+        self._check_customer(values)
+        self._check_host(values)
+        return values
+
+    def _check_customer(self, values: dict[str, Any]) -> None:
+        """Where a customer may be given by number, a name and an address do as well."""
+        if "customer_id" not in self.fields or values.get("customer_id"):
+            return
+        for name in ("name", "email"):
+            if name in values and not values[name]:
+                self.add_error(name, _("Needed without a customer number."))
+
+    def _check_host(self, values: dict[str, Any]) -> None:
+        service = next(
+            (one for one in self.services if one.external_id == values.get("service")), None
+        )
+        host = values.get("host")
+        if service and service.hosts and host and host not in service.hosts:
+            self.add_error("host", _("Cannot be booked for “%(what)s”.") % {"what": service.name})
+
+    def wish(self) -> ScheduleRequest:
+        """What to book; only of a valid form."""
+        values = {name: self.cleaned_data[name] for name in self.names}
+        return ScheduleRequest(**{name: value for name, value in values.items() if value})
+
+
+@cache
+def _zone_names() -> list[str]:
+    """Every zone this machine knows. Kept, since finding them walks through the file system."""
+    return sorted(available_timezones())
+
+
+def _whole(pattern: str) -> RegexValidator:
+    return RegexValidator(
+        re.compile(rf"\A(?:{pattern})\Z"), _("The provider does not take it in this form.")
+    )

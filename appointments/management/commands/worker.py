@@ -1,0 +1,53 @@
+"""The worker: sends cancellations, settles unknown ones, refreshes connections."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, close_old_connections, connection
+from django.utils.module_loading import autodiscover_modules
+from huey.contrib.djhuey import HUEY
+
+from appointments.models import WorkerPulse
+from appointments.services.sweep import sweep
+
+BEAT = 10.0
+"""Seconds between two signs of life."""
+
+
+class Command(BaseCommand):
+    help = "Run the worker until SIGINT or SIGTERM. Several may run, on several machines."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        autodiscover_modules("tasks")
+        stopping = threading.Event()
+        pulse = threading.Thread(target=_beat, args=(stopping,), daemon=True)
+        pulse.start()
+        # What a worker before this one left behind need not wait for the next full minute.
+        sweep()
+        connection.close()
+        self.stdout.write("Worker ready.")
+        consumer = HUEY.create_consumer(**settings.HUEY["consumer"])
+        try:
+            consumer.run()
+        finally:
+            stopping.set()
+            pulse.join(timeout=2)
+
+
+def _beat(stopping: threading.Event) -> None:
+    name = f"{socket.gethostname()}.{os.getpid()}"
+    while True:
+        close_old_connections()
+        try:
+            WorkerPulse.beat(name)
+        except DatabaseError:
+            connection.close()
+        if stopping.wait(BEAT):
+            break
+    connection.close()

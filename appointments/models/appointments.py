@@ -1,0 +1,260 @@
+"""Our copy of the providers' bookings. The provider is the truth; only a sync or a read writes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from appointments.domain import (
+    LIVE,
+    BookedAppointment,
+    BookingRef,
+    Capabilities,
+    Status,
+)
+from appointments.models.connections import Connection
+
+if TYPE_CHECKING:
+    from appointments.models.cancellations import Cancellation
+
+SESSION_ORDER = {"Morning": 1, "Afternoon": 2, "Evening": 3}
+_PHONE_QUERY = re.compile(r"[\d\s()+./-]{4,}")
+
+
+class AppointmentQuerySet(models.QuerySet["Appointment"]):
+    """Named questions about bookings. Every list is in the order of `sorts_at`, `pk`."""
+
+    def from_day(self, first: date) -> AppointmentQuerySet:
+        return self.filter(sorts_at__gte=day_start(first))
+
+    def to_day(self, last: date) -> AppointmentQuerySet:
+        return self.filter(sorts_at__lt=day_start(last + timedelta(days=1)))
+
+    def of_provider(self, slug: str) -> AppointmentQuerySet:
+        return self.filter(connection__provider=slug)
+
+    def with_host(self, fragment: str) -> AppointmentQuerySet:
+        return self.filter(host_search__contains=fold(fragment))
+
+    def matching(self, query: str) -> AppointmentQuerySet:
+        """Bookings with every word of *query* in name, e-mail, phone, reference or id."""
+        query = query.strip()
+        if _PHONE_QUERY.fullmatch(query):
+            return self.filter(search__contains=digits(query).lstrip("0"))
+        found = self
+        for word in fold(query).split():
+            found = found.filter(search__contains=word)
+        return found
+
+    def after(self, sorts_at: datetime, pk: int) -> AppointmentQuerySet:
+        """What follows a row in list order; the key of a page is the row before it."""
+        return self.filter(Q(sorts_at__gt=sorts_at) | Q(sorts_at=sorts_at, pk__gt=pk))
+
+    def in_order(self) -> AppointmentQuerySet:
+        return self.order_by("sorts_at", "pk")
+
+    def live(self) -> AppointmentQuerySet:
+        return self.filter(status__in=LIVE)
+
+
+class Appointment(models.Model):
+    """One booking as its provider showed it last."""
+
+    connection = models.ForeignKey(Connection, models.PROTECT, related_name="appointments")
+    external_id = models.CharField(max_length=200)
+    status = models.CharField(max_length=12)
+    provider_status = models.TextField(blank=True)
+    starts_at = models.DateTimeField(null=True)
+    ends_at = models.DateTimeField(null=True)
+    day = models.DateField(null=True)
+    session = models.CharField(max_length=100, blank=True)
+    batch = models.CharField(max_length=100, blank=True)
+    window_starts = models.TimeField(null=True)
+    window_ends = models.TimeField(null=True)
+    title = models.TextField(blank=True)
+    host = models.TextField(blank=True)
+    location = models.TextField(blank=True)
+    reference = models.TextField(blank=True)
+    meeting_link = models.TextField(blank=True)
+    is_group = models.BooleanField(default=False)
+    is_paid = models.BooleanField(default=False)
+    locator = models.JSONField(default=dict)
+    warnings = models.JSONField(default=list)
+    cancelled_at = models.DateTimeField(null=True)
+    cancelled_by = models.TextField(blank=True)
+    cancel_reason = models.TextField(blank=True)
+    provider_updated_at = models.DateTimeField(null=True)
+
+    version = models.CharField(max_length=16)
+    """Hash of what staff decide on; see `domain.Facts`."""
+    content = models.CharField(max_length=64)
+    """Hash of the whole record, so that an unchanged one is not written."""
+    sorts_at = models.DateTimeField()
+    """Place in every list. Without a clock time: the start of the window on the desk's clock, or
+    the start of the day, so that a lane of its own stands above the hours."""
+    search = models.TextField()
+    """Everything that a search looks at: lower case, without accents, phone as digits."""
+    host_search = models.TextField(blank=True)
+    first_seen_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    """Start of the newest read that showed it."""
+    changed_here_at = models.DateTimeField(null=True)
+    """When a cancellation of ours took effect; reads that began before know nothing of it."""
+    missing_since = models.DateTimeField(null=True)
+    """When a complete listing no longer had it. Absence is no proof of anything."""
+
+    objects = AppointmentQuerySet.as_manager()
+
+    # Set by `appointments_with_state`, so that a list asks once for all its rows.
+    open_cancellation: Cancellation | None
+    last_cancellation: Cancellation | None
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("connection", "external_id"), name="one_row_per_booking"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=[str(one) for one in Status]),
+                name="appointment_status_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(starts_at__isnull=False) | Q(day__isnull=False),
+                name="appointment_has_a_time_or_a_day",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("sorts_at", "id"), name="appointment_order"),
+            models.Index(fields=("connection", "sorts_at", "id"), name="appointment_of_connection"),
+            models.Index(fields=("status", "sorts_at", "id"), name="appointment_of_status"),
+        )
+        permissions = (
+            ("cancel_appointment", "Can cancel appointments at the provider"),
+            ("schedule_appointment", "Can schedule appointments at the provider"),
+            ("settle_cancellation", "Can settle cancellations whose outcome is unknown"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.who} ({self.connection})"
+
+    def get_absolute_url(self) -> str:
+        return reverse("appointment", args=[self.pk])
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in LIVE
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.connection.capabilities
+
+    @property
+    def who(self) -> str:
+        """The people booked, as one line for headings and accessible names."""
+        names = [one.label for one in self.attendees.all()]
+        if not names:
+            return self.title or self.reference or self.external_id
+        return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+    @property
+    def is_past(self) -> bool:
+        """Whether it is over, as far as we know; a day without a clock time ends at midnight."""
+        ends_at = self.ends_at or self.starts_at
+        if ends_at is not None:
+            return ends_at < timezone.now()
+        return self.day is not None and self.day < timezone.localdate(timezone=self.connection.zone)
+
+    @property
+    def starts_at_the_earliest(self) -> datetime:
+        """First moment it can begin: its start, its window's, or the start of its day."""
+        if self.starts_at is not None:
+            return self.starts_at
+        assert self.day is not None  # noqa: S101 - a check constraint holds it
+        return datetime.combine(
+            self.day, self.window_starts or time.min, tzinfo=self.connection.zone
+        )
+
+    def ref(self) -> BookingRef:
+        return BookingRef(
+            external_id=self.external_id,
+            locator=self.locator,
+            starts_at=self.starts_at,
+            day=self.day,
+        )
+
+
+class Attendee(models.Model):
+    """One person on a booking."""
+
+    appointment = models.ForeignKey(Appointment, models.CASCADE, related_name="attendees")
+    position = models.PositiveSmallIntegerField()
+    external_id = models.CharField(max_length=200, blank=True)
+    name = models.TextField(blank=True)
+    email = models.TextField(blank=True)
+    phone = models.TextField(blank=True)
+    time_zone = models.CharField(max_length=100, blank=True)
+    guests = models.JSONField(default=list)
+
+    class Meta:
+        ordering = ("position",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("appointment", "position"), name="one_attendee_per_position"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def label(self) -> str:
+        """What to call this person: name, or what is known instead."""
+        return self.name or self.email or self.phone or "Unnamed person"
+
+
+def fold(text: str) -> str:
+    """Lower case without accents: what is stored for searching, and what is searched for."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(char for char in plain if not unicodedata.combining(char)).replace("\u0131", "i")
+
+
+def digits(text: str) -> str:
+    return "".join(char for char in text if char.isdecimal())
+
+
+def day_start(day: date) -> datetime:
+    """Midnight on the desk's clock."""
+    return datetime.combine(day, time.min, tzinfo=timezone.get_default_timezone())
+
+
+def search_text(booking: BookedAppointment) -> str:
+    parts: Iterable[str] = (
+        booking.external_id,
+        booking.reference,
+        *(
+            part
+            for one in booking.attendees
+            for part in (one.name, one.email, digits(one.phone), *one.guests)
+        ),
+    )
+    return fold("\n".join(part for part in parts if part))
+
+
+def list_position(booking: BookedAppointment) -> datetime:
+    if booking.starts_at is not None:
+        return booking.starts_at
+    assert booking.day is not None  # noqa: S101 - readers never make a booking without either
+    if booking.window is not None:
+        return datetime.combine(
+            booking.day, booking.window[0], tzinfo=timezone.get_default_timezone()
+        )
+    lane = timedelta(seconds=SESSION_ORDER.get(booking.session, 0))
+    return day_start(booking.day) + lane

@@ -1,0 +1,411 @@
+"""
+The ledger: what staff wanted cancelled, what was sent, what was answered.
+
+`Cancellation` is the intent and carries the state; `ProviderCall` and `ProviderAnswer` say what
+went over the wire. Calls, answers and events are only ever inserted: `ledger_triggers.py` makes
+the database refuse anything else.
+
+A state changes in one place, `Cancellation.apply`, and only along `TRANSITIONS`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from appointments.domain import Facts, Scope
+from appointments.models.appointments import Appointment
+from appointments.models.connections import Connection
+
+
+class State(models.TextChoices):
+    """Where a cancellation stands."""
+
+    REQUESTED = "requested", "waiting"
+    SENDING = "sending", "sending"
+    CONFIRMED = "confirmed", "confirmed"
+    ALREADY = "already", "already cancelled"
+    REFUSED = "refused", "refused"
+    NOT_SENT = "not_sent", "not sent"
+    WITHDRAWN = "withdrawn", "withdrawn"
+    UNKNOWN = "unknown", "outcome unknown"
+    NEEDS_HUMAN = "needs_human", "needs a person"
+    SETTLED = "settled", "settled by hand"
+
+
+OPEN = frozenset({State.REQUESTED, State.SENDING, State.UNKNOWN, State.NEEDS_HUMAN})
+UNSETTLED = frozenset({State.UNKNOWN, State.NEEDS_HUMAN})
+DONE = frozenset({State.CONFIRMED, State.ALREADY})
+"""The only states in which staff are told that it is cancelled."""
+
+
+class Event(StrEnum):
+    """What can happen to a cancellation."""
+
+    ASKED = "asked"
+    CLAIMED = "claimed"
+    FOUND_CANCELLED = "found_cancelled"
+    FOUND_CHANGED = "found_changed"
+    FOUND_GONE = "found_gone"
+    TAKEN_BACK = "taken_back"
+    NOT_PERMITTED = "not_permitted"
+    LIFETIME_OVER = "lifetime_over"
+    KEY_REFUSED = "key_refused"
+    NOTHING_LEFT_US_YET = "nothing_left_us_yet"
+    """Not sent, or turned away before anything was done; another try is allowed."""
+    NOTHING_LEFT_US = "nothing_left_us"
+    """The same, and no try is left."""
+    PROVIDER_CONFIRMED = "provider_confirmed"
+    PROVIDER_SAID_ALREADY = "provider_said_already"
+    PROVIDER_REFUSED = "provider_refused"
+    UNCLEAR = "unclear"
+    LEASE_EXPIRED = "lease_expired"
+    REPEAT_IS_DUE = "repeat_is_due"
+    HANDED_OVER = "handed_over"
+    SENT_AGAIN = "sent_again"
+    SETTLED_BY_HAND = "settled_by_hand"
+    CONTRADICTED = "contradicted"
+    """Only a note: a later listing shows as booked what the provider had confirmed."""
+
+
+TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
+    {
+        (State.REQUESTED, Event.CLAIMED): State.SENDING,
+        (State.REQUESTED, Event.FOUND_CANCELLED): State.ALREADY,
+        (State.REQUESTED, Event.FOUND_CHANGED): State.WITHDRAWN,
+        (State.REQUESTED, Event.FOUND_GONE): State.WITHDRAWN,
+        (State.REQUESTED, Event.TAKEN_BACK): State.WITHDRAWN,
+        (State.REQUESTED, Event.NOT_PERMITTED): State.WITHDRAWN,
+        (State.REQUESTED, Event.LIFETIME_OVER): State.NOT_SENT,
+        (State.REQUESTED, Event.KEY_REFUSED): State.NOT_SENT,
+        (State.SENDING, Event.NOTHING_LEFT_US_YET): State.REQUESTED,
+        (State.SENDING, Event.NOTHING_LEFT_US): State.NOT_SENT,
+        (State.SENDING, Event.PROVIDER_CONFIRMED): State.CONFIRMED,
+        (State.SENDING, Event.PROVIDER_SAID_ALREADY): State.ALREADY,
+        (State.SENDING, Event.PROVIDER_REFUSED): State.REFUSED,
+        (State.SENDING, Event.UNCLEAR): State.UNKNOWN,
+        (State.SENDING, Event.LEASE_EXPIRED): State.UNKNOWN,
+        (State.UNKNOWN, Event.FOUND_CANCELLED): State.CONFIRMED,
+        (State.UNKNOWN, Event.FOUND_GONE): State.NEEDS_HUMAN,
+        (State.UNKNOWN, Event.REPEAT_IS_DUE): State.REQUESTED,
+        (State.UNKNOWN, Event.HANDED_OVER): State.NEEDS_HUMAN,
+        (State.NEEDS_HUMAN, Event.FOUND_CANCELLED): State.CONFIRMED,
+        (State.NEEDS_HUMAN, Event.SENT_AGAIN): State.REQUESTED,
+        (State.NEEDS_HUMAN, Event.SETTLED_BY_HAND): State.SETTLED,
+    }
+)
+
+AFTER_AN_UNKNOWN_CALL: Mapping[tuple[State, Event], State] = MappingProxyType(
+    {
+        (State.REQUESTED, Event.FOUND_CANCELLED): State.CONFIRMED,
+        (State.REQUESTED, Event.FOUND_CHANGED): State.UNKNOWN,
+        (State.REQUESTED, Event.FOUND_GONE): State.UNKNOWN,
+        (State.REQUESTED, Event.TAKEN_BACK): State.UNKNOWN,
+        (State.REQUESTED, Event.NOT_PERMITTED): State.UNKNOWN,
+        (State.REQUESTED, Event.LIFETIME_OVER): State.UNKNOWN,
+        (State.REQUESTED, Event.KEY_REFUSED): State.UNKNOWN,
+        (State.SENDING, Event.NOTHING_LEFT_US): State.UNKNOWN,
+        (State.SENDING, Event.PROVIDER_SAID_ALREADY): State.CONFIRMED,
+        (State.SENDING, Event.PROVIDER_REFUSED): State.UNKNOWN,
+    }
+)
+"""
+Once a call may have been carried out, nothing that comes later proves that it was not: such a
+cancellation ends as confirmed or through a person.
+"""
+
+
+class IllegalTransition(Exception):
+    """The row is not in a state in which this can happen: somebody else was faster."""
+
+
+class CancellationQuerySet(models.QuerySet["Cancellation"]):
+    def open(self) -> CancellationQuerySet:
+        return self.filter(state__in=OPEN)
+
+    def unsettled(self) -> CancellationQuerySet:
+        return self.filter(state__in=UNSETTLED)
+
+    def due(self, now: datetime) -> CancellationQuerySet:
+        """Open rows that somebody should look at and nobody is looking at."""
+        return self.filter(due_at__lte=now).filter(
+            Q(lease_until__isnull=True) | Q(lease_until__lte=now)
+        )
+
+    def in_flight(self, connection: Connection, now: datetime) -> CancellationQuerySet:
+        return self.filter(connection=connection, lease_until__gt=now)
+
+
+class Cancellation(models.Model):
+    """A member of staff's intent to cancel, from the click to the outcome."""
+
+    form_key = models.UUIDField(unique=True)
+    """Made with the dialog: the same dialog sent twice is one intent."""
+    appointment = models.ForeignKey(Appointment, models.PROTECT, related_name="cancellations")
+    connection = models.ForeignKey(Connection, models.PROTECT, related_name="cancellations")
+    external_id = models.CharField(max_length=200)
+    scope = models.CharField(max_length=12, choices=[(one.value, one.value) for one in Scope])
+    attendee_external_id = models.CharField(max_length=200, blank=True)
+    attendee_name = models.TextField(blank=True)
+    series_key = models.TextField(blank=True)
+    """Meeting type and address: what "this and later ones" may touch, since no provider names
+    its series."""
+    email = models.TextField(blank=True)
+    reason = models.TextField(blank=True)
+    note = models.TextField(blank=True)
+    expected = models.JSONField()
+    """`Facts` of the booking as the member of staff saw it."""
+
+    state = models.CharField(max_length=12, choices=State, default=State.REQUESTED)
+    why = models.CharField(max_length=60, blank=True)
+    """Code of why it is in this state; `wording.py` has the sentence."""
+    said = models.TextField(blank=True)
+    """The provider's own words."""
+    later_ones = models.JSONField(default=list)
+    """For "this and later ones": `{"id", "seen_cancelled"}` of each later occurrence."""
+
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="cancellations"
+    )
+    requested_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    """After this, nothing is sent any more."""
+    due_at = models.DateTimeField(null=True)
+    """When to look at it again; null once it is settled."""
+    lease_key = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    unknown_since = models.DateTimeField(null=True)
+    """When a call first may have been carried out without our knowing. Never unset."""
+    tries = models.PositiveSmallIntegerField(default=0)
+    """Calls of which nothing left us, since the last request to send."""
+    repeats = models.PositiveSmallIntegerField(default=0)
+    """Times the worker was allowed to send once more after an unknown outcome."""
+    reads = models.PositiveSmallIntegerField(default=0)
+    """Reads since the outcome became unknown."""
+    settled_at = models.DateTimeField(null=True)
+    settled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="settled_cancellations"
+    )
+
+    objects = CancellationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-requested_at", "-pk")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("connection", "external_id"),
+                condition=Q(state__in=sorted(OPEN)),
+                name="one_open_cancellation_per_booking",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=State.values), name="cancellation_state_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=sorted(OPEN), due_at__isnull=False)
+                | ~Q(state__in=sorted(OPEN)) & Q(due_at__isnull=True),
+                name="open_cancellation_has_a_due_time",
+            ),
+            models.CheckConstraint(
+                condition=~Q(scope=Scope.ATTENDEE.value) | ~Q(attendee_external_id=""),
+                name="attendee_scope_names_the_attendee",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("due_at",), condition=Q(due_at__isnull=False), name="due"),
+            models.Index(fields=("connection", "lease_until"), name="in_flight"),
+            models.Index(fields=("-requested_at", "-id"), name="activity"),
+        )
+
+    def __str__(self) -> str:
+        return f"Cancellation {self.pk}: {self.state}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("cancellation", args=[self.pk])
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether it may change without anybody doing anything."""
+        return self.state in OPEN
+
+    @property
+    def is_done(self) -> bool:
+        return self.state in DONE
+
+    @property
+    def facts(self) -> Facts:
+        return Facts.from_json(self.expected)
+
+    def after(self, event: Event) -> State:
+        """
+        The state that *event* leads to.
+
+        Raises:
+            IllegalTransition: nothing in the table says so.
+        """
+        step = (State(self.state), event)
+        if self.unknown_since is not None and step in AFTER_AN_UNKNOWN_CALL:
+            return AFTER_AN_UNKNOWN_CALL[step]
+        if step not in TRANSITIONS:
+            raise IllegalTransition(f"{self.state} has no {event}")
+        return TRANSITIONS[step]
+
+    def apply(
+        self,
+        event: Event,
+        *,
+        due_at: datetime | None = None,
+        why: str = "",
+        said: str = "",
+        by: Any = None,
+        held: uuid.UUID | None = None,
+        **changes: Any,
+    ) -> None:
+        """
+        Move along the table, in one transaction with its entry in the history.
+
+        *due_at* is needed where the new state is open. With *held*, only the holder of that lease
+        may move it. The lease ends unless *changes* extends it.
+
+        Raises:
+            IllegalTransition: the row in the database has moved on; nothing was changed.
+        """
+        before, after = self.state, self.after(event)
+        now = timezone.now()
+        values = {"state": after, "why": why, "said": said, "due_at": due_at} | changes
+        values.setdefault("lease_key", None)
+        values.setdefault("lease_until", None)
+        if after == State.UNKNOWN and self.unknown_since is None:
+            values["unknown_since"] = now
+        if after not in OPEN:
+            values |= {"due_at": None, "settled_at": now, "settled_by": by}
+        with transaction.atomic():
+            row = Cancellation.objects.filter(pk=self.pk, state=before)
+            if held is not None:
+                row = row.filter(lease_key=held)
+            if row.update(**values) != 1:
+                raise IllegalTransition(f"{self} has moved on")
+            CancellationEvent.objects.create(
+                cancellation=self, at=now, event=event, before=before, after=after, why=why, by=by
+            )
+        for name, value in values.items():
+            setattr(self, name, value)
+
+
+class CancellationEvent(models.Model):
+    """One step of a cancellation. Insert-only."""
+
+    cancellation = models.ForeignKey(Cancellation, models.PROTECT, related_name="events")
+    at = models.DateTimeField()
+    event = models.CharField(max_length=24)
+    before = models.CharField(max_length=12, blank=True)
+    after = models.CharField(max_length=12)
+    why = models.CharField(max_length=60, blank=True)
+    detail = models.TextField(blank=True)
+    """A named person's reason, for what only a person may do."""
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+
+    class Meta:
+        ordering = ("at", "pk")
+
+    def __str__(self) -> str:
+        return f"{self.event} at {self.at:%H:%M:%S}"
+
+
+class ProviderCall(models.Model):
+    """One cancel request on the wire, written before its first byte. Insert-only."""
+
+    cancellation = models.ForeignKey(Cancellation, models.PROTECT, related_name="calls")
+    number = models.PositiveSmallIntegerField()
+    started_at = models.DateTimeField()
+    asked = models.JSONField()
+    """What was asked: scope, attendee id, whether a reason went along. No text, no address."""
+
+    class Meta:
+        ordering = ("number",)
+        constraints = (
+            models.UniqueConstraint(fields=("cancellation", "number"), name="calls_are_numbered"),
+        )
+
+    def __str__(self) -> str:
+        return f"Call {self.number} of cancellation {self.cancellation_id}"
+
+
+class AnswerKind(models.TextChoices):
+    OK = "ok", "confirmed"
+    ALREADY = "already", "already cancelled"
+    REFUSED = "refused", "refused"
+    LIMITED = "limited", "turned away, busy"
+    NOT_SENT = "not_sent", "not sent"
+    UNKNOWN = "unknown", "unknown"
+
+
+class ProviderAnswer(models.Model):
+    """What came of a call; at most one each. Insert-only."""
+
+    call = models.OneToOneField(ProviderCall, models.PROTECT, related_name="answer")
+    kind = models.CharField(max_length=8, choices=AnswerKind)
+    status = models.PositiveSmallIntegerField(null=True)
+    why = models.CharField(max_length=60, blank=True)
+    said = models.TextField(blank=True)
+    answered_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(kind__in=AnswerKind.values), name="answer_kind_known"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.call}: {self.kind}"
+
+
+class ReasonPreset(models.Model):
+    """A reason that staff may pick instead of typing it."""
+
+    connection = models.ForeignKey(
+        Connection,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="reason_presets",
+        help_text="Empty: offered for every connection.",
+    )
+    code = models.SlugField(max_length=40)
+    label = models.CharField(max_length=80)
+    text = models.TextField(max_length=500, help_text="What is put into the reason.")
+    position = models.PositiveSmallIntegerField(default=0)
+    is_default = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ("position", "label")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("connection", "code"),
+                name="preset_codes_are_unique",
+                nulls_distinct=False,
+            ),
+            models.UniqueConstraint(
+                fields=("connection",),
+                condition=Q(is_default=True),
+                name="one_default_preset_per_connection",
+                nulls_distinct=False,
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.label

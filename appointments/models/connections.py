@@ -1,0 +1,176 @@
+"""Accounts at providers, how they are doing, and each refresh of their bookings."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from appointments.domain import Account, CancellationPolicy, Capabilities, Service
+from appointments.models.fields import EncryptedJSONField
+from appointments.providers.base import Provider
+from appointments.providers.registry import PROVIDERS, provider_class, provider_for
+
+WARN_BEFORE_EXPIRY = timedelta(days=14)
+
+
+class ConnectionQuerySet(models.QuerySet["Connection"]):
+    def active(self) -> ConnectionQuerySet:
+        """Connections that are switched on and whose provider this version knows."""
+        return self.filter(is_active=True, provider__in=PROVIDERS)
+
+
+class Connection(models.Model):
+    """
+    One account at one provider.
+
+    The provider is a plain word, not a choice of the database: a fifth provider needs no
+    migration.
+    """
+
+    name = models.CharField(max_length=80, unique=True, help_text="As staff know it.")
+    provider = models.CharField(max_length=40)
+    base_url = models.CharField("base URL", max_length=300)
+    time_zone = models.CharField(
+        max_length=64, help_text="IANA name, for instance Europe/Amsterdam: the practice's clock."
+    )
+    credentials = EncryptedJSONField(editable=False)
+    credentials_expire_on = models.DateField(
+        null=True, blank=True, help_text="If the key has an end date, staff are warned before it."
+    )
+    is_active = models.BooleanField("in use", default=True)
+    policy = models.JSONField(default=dict, blank=True, editable=False)
+    offers = models.JSONField(default=list, blank=True, editable=False)
+    """What can be booked, as `Service` fields; refreshed by each sync."""
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ConnectionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def adapter(self) -> type[Provider]:
+        return provider_class(self.provider)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.adapter.capabilities
+
+    @property
+    def provider_label(self) -> str:
+        return self.adapter.label if self.provider in PROVIDERS else self.provider
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    def account(self) -> Account:
+        return Account(
+            base_url=self.base_url,
+            credentials=self.credentials,
+            time_zone=self.zone,
+            private_addresses=settings.PROVIDER_PRIVATE_ADDRESSES,
+        )
+
+    def client(self) -> Provider:
+        """An adapter for this account, ready to be called; close its `http` after use."""
+        return provider_for(self.provider, self.account())
+
+    @property
+    def known_policy(self) -> CancellationPolicy | None:
+        """The policy as last read; None if the provider has none or was never asked."""
+        if "allowed" not in self.policy:
+            return None
+        return CancellationPolicy(
+            allowed=self.policy["allowed"],
+            notice=timedelta(hours=self.policy["notice_hours"]),
+            time_zone=self.policy.get("time_zone", ""),
+        )
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        return tuple(
+            Service(external_id=one["id"], name=one["name"], hosts=tuple(one.get("hosts", ())))
+            for one in self.offers
+        )
+
+    def expires_within(self, period: timedelta, *, today: date) -> bool:
+        return (
+            self.credentials_expire_on is not None and self.credentials_expire_on <= today + period
+        )
+
+
+class ConnectionHealth(models.Model):
+    """
+    How a connection is doing, as staff see it.
+
+    Apart from the connection, so that an administrator who saves the form overwrites nothing.
+    """
+
+    connection = models.OneToOneField(Connection, models.CASCADE, related_name="health")
+    read_at = models.DateTimeField(null=True)
+    """Start of the newest listing that was read to its end."""
+    failing_since = models.DateTimeField(null=True)
+    failure = models.CharField(max_length=60, blank=True)
+    """Code of the newest failure; `wording.py` has the sentence."""
+    failures = models.PositiveIntegerField(default=0)
+    """In a row."""
+    next_sync_at = models.DateTimeField(default=timezone.now)
+    sync_lease_until = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "connection health"
+        verbose_name_plural = "connection health"
+
+    def __str__(self) -> str:
+        return f"{self.connection}: {self.failure or 'well'}"
+
+    @property
+    def is_failing(self) -> bool:
+        return self.failing_since is not None
+
+
+class SyncRun(models.Model):
+    """One refresh of one connection's bookings."""
+
+    class Outcome(models.TextChoices):
+        RUNNING = "running", "running"
+        COMPLETE = "complete", "complete"
+        FAILED = "failed", "failed"
+        DISCARDED = "discarded", "discarded"
+
+    connection = models.ForeignKey(Connection, models.CASCADE, related_name="sync_runs")
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=12, choices=Outcome, default=Outcome.RUNNING)
+    why = models.CharField(max_length=120, blank=True)
+    first_day = models.DateField()
+    last_day = models.DateField()
+    pages = models.PositiveIntegerField(default=0)
+    seen = models.PositiveIntegerField(default=0)
+    written = models.PositiveIntegerField(default=0)
+    missing = models.PositiveIntegerField(default=0)
+    rejected = models.PositiveIntegerField(default=0)
+    rejected_ids = models.JSONField(default=list)
+
+    class Meta:
+        ordering = ("-started_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("connection",),
+                condition=Q(outcome="running"),
+                name="one_running_sync_per_connection",
+            ),
+        )
+        indexes = (models.Index(fields=("connection", "-started_at")),)
+
+    def __str__(self) -> str:
+        return f"{self.connection} {self.started_at:%Y-%m-%d %H:%M}: {self.outcome}"

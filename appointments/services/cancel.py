@@ -1,0 +1,194 @@
+"""
+Asking for a cancellation.
+
+What a member of staff can cause by clicking comes back as a value: a `Cancellation`, or a
+`Conflict` that says why none was recorded. Nothing is sent from here; the intent is committed,
+and the worker is woken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from appointments.domain import CapabilityMissing, Scope
+from appointments.models import Appointment, Attendee, Cancellation, CancellationEvent
+from appointments.models.cancellations import Event, IllegalTransition, State
+from appointments.services.facts import facts_of
+from appointments.services.queue import PROCESS_CANCELLATION, wake
+
+LIFETIME = timedelta(minutes=10)
+"""How long after the click something may be sent: nobody expects a cancellation to fire later."""
+
+
+class ConflictKind(StrEnum):
+    """Why a cancellation cannot be asked for now."""
+
+    STALE = "stale"
+    ALREADY_OPEN = "already_open"
+    SERIES_OPEN = "series_open"
+    NOT_LIVE = "not_live"
+    PAST = "past"
+    POLICY_FORBIDS = "policy_forbids"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conflict:
+    kind: ConflictKind
+    cancellation: Cancellation | None = None
+    """The one in the way, if there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a member of staff chose in the dialog."""
+
+    scope: Scope = Scope.WHOLE
+    attendee: Attendee | None = None
+    """Whom to remove, for `Scope.ATTENDEE`."""
+    reason: str = ""
+    note: str = ""
+    email: str = ""
+
+
+def ask_to_cancel(
+    appointment: Appointment, *, by: User, wish: Wish, form_key: UUID, version: str
+) -> Cancellation | Conflict:
+    """
+    Record the intent to cancel *appointment* and wake the worker.
+
+    The same *form_key* again is the same intent, whatever else it carries. *version* is that of
+    the page she saw.
+
+    Raises:
+        PermissionDenied: *by* may not cancel; nothing was recorded.
+        CapabilityMissing: a caller's bug: the provider has no way to express the wish.
+    """
+    if not by.has_perm("appointments.cancel_appointment"):
+        raise PermissionDenied
+    _check_capabilities(appointment, wish)
+    try:
+        with transaction.atomic():
+            if (same := Cancellation.objects.filter(form_key=form_key).first()) is not None:
+                return same
+            row = Appointment.objects.select_for_update().get(pk=appointment.pk)
+            if (conflict := _conflict(row, wish=wish, version=version)) is not None:
+                return conflict
+            return _record(row, by=by, wish=wish, form_key=form_key)
+    except IntegrityError:
+        return _lost_race(appointment, form_key=form_key)
+
+
+def take_back(cancellation: Cancellation, *, by: User) -> Cancellation:
+    """Withdraw what has not been sent yet; if it has been, nothing happens."""
+    if not by.has_perm("appointments.cancel_appointment"):
+        raise PermissionDenied
+    try:
+        # An outcome that is unknown stays so: then the worker goes on reading.
+        cancellation.apply(Event.TAKEN_BACK, due_at=timezone.now(), why="taken_back", by=by)
+    except IllegalTransition:
+        cancellation.refresh_from_db()
+    return cancellation
+
+
+def obstacles(appointment: Appointment, *, now: datetime | None = None) -> ConflictKind | None:
+    """Why cancelling *appointment* is not offered at all; None if it is."""
+    capabilities = appointment.capabilities
+    if not capabilities.cancels or not appointment.is_live:
+        return ConflictKind.NOT_LIVE
+    if appointment.is_past and not capabilities.cancels_past:
+        return ConflictKind.PAST
+    policy = appointment.connection.known_policy
+    if policy is not None and not policy.allowed:
+        return ConflictKind.POLICY_FORBIDS
+    return None
+
+
+def series_key(appointment: Appointment) -> str:
+    """
+    What ties the occurrences of a series together, as far as anybody can tell from outside.
+
+    Empty for a group and where the provider cannot cancel "this and later ones".
+    """
+    people = list(appointment.attendees.all())
+    kind = appointment.locator.get("meeting_type_id", "")
+    if not appointment.capabilities.following or appointment.is_group or len(people) != 1:
+        return ""
+    return f"{kind}:{people[0].email.casefold()}" if kind and people[0].email else ""
+
+
+def _conflict(row: Appointment, *, wish: Wish, version: str) -> Conflict | None:
+    waiting = Cancellation.objects.open().filter(
+        connection=row.connection_id, external_id=row.external_id
+    )
+    if (other := waiting.first()) is not None:
+        return Conflict(kind=ConflictKind.ALREADY_OPEN, cancellation=other)
+    if (kind := obstacles(row)) is not None:
+        return Conflict(kind=kind)
+    if row.version != version:
+        return Conflict(kind=ConflictKind.STALE)
+    return _series_conflict(row, scope=wish.scope)
+
+
+def _series_conflict(row: Appointment, *, scope: Scope) -> Conflict | None:
+    """Of one series either one "this and later ones" is open, or single ones, never both."""
+    key = series_key(row)
+    if not key:
+        return None
+    related = Cancellation.objects.open().filter(connection=row.connection_id, series_key=key)
+    if scope is not Scope.FOLLOWING:
+        related = related.filter(scope=Scope.FOLLOWING)
+    other = related.first()
+    return Conflict(kind=ConflictKind.SERIES_OPEN, cancellation=other) if other else None
+
+
+def _record(row: Appointment, *, by: User, wish: Wish, form_key: UUID) -> Cancellation:
+    now = timezone.now()
+    cancellation = Cancellation.objects.create(
+        form_key=form_key,
+        appointment=row,
+        connection=row.connection,
+        external_id=row.external_id,
+        scope=wish.scope,
+        attendee_external_id=wish.attendee.external_id if wish.attendee else "",
+        attendee_name=wish.attendee.label if wish.attendee else "",
+        series_key=series_key(row),
+        email=wish.email,
+        reason=wish.reason,
+        note=wish.note,
+        expected=facts_of(row).as_json(),
+        requested_by=by,
+        requested_at=now,
+        expires_at=now + LIFETIME,
+        due_at=now,
+    )
+    CancellationEvent.objects.create(
+        cancellation=cancellation, at=now, event=Event.ASKED, after=State.REQUESTED, by=by
+    )
+    wake(PROCESS_CANCELLATION, cancellation.pk)
+    return cancellation
+
+
+def _lost_race(appointment: Appointment, *, form_key: UUID) -> Cancellation | Conflict:
+    """Two requests at once: the constraint let one through; say which."""
+    if (same := Cancellation.objects.filter(form_key=form_key).first()) is not None:
+        return same
+    other = Cancellation.objects.open().filter(
+        connection=appointment.connection_id, external_id=appointment.external_id
+    )
+    return Conflict(kind=ConflictKind.ALREADY_OPEN, cancellation=other.first())
+
+
+def _check_capabilities(appointment: Appointment, wish: Wish) -> None:
+    capabilities, label = appointment.capabilities, appointment.connection.provider_label
+    if wish.scope is Scope.ATTENDEE and not (capabilities.one_attendee and wish.attendee):
+        raise CapabilityMissing(f"{label} cannot remove one attendee")
+    if wish.scope is Scope.FOLLOWING and not capabilities.following:
+        raise CapabilityMissing(f"{label} cannot cancel later occurrences")

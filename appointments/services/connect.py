@@ -1,0 +1,129 @@
+"""Connecting an account: the one place where credentials come in."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db import transaction
+
+from appointments.domain import ProviderError
+from appointments.models import Connection
+from appointments.providers.base import BadCredentials
+from appointments.providers.registry import PROVIDERS
+from appointments.providers.transport import is_public
+from appointments.services.sync import sync_soon
+
+_NAME_LIMIT = 80
+
+
+class BadConnection(ValueError):
+    """What was typed cannot work. The text says what to mend, and never repeats a secret."""
+
+
+def connect(
+    slug: str,
+    *,
+    name: str,
+    base_url: str,
+    credentials: Mapping[str, str],
+    time_zone: str = "",
+) -> tuple[Connection, bool]:
+    """
+    Keep a connection called *name*; True with it if it is new.
+
+    Raises:
+        BadConnection: something cannot work; nothing was changed.
+    """
+    if slug not in PROVIDERS:
+        raise BadConnection(f"There is no provider {slug!r}; choose from {', '.join(PROVIDERS)}.")
+    name = name.strip()
+    if not name or len(name) > _NAME_LIMIT or not name.isprintable():
+        raise BadConnection(f"The name must have 1 to {_NAME_LIMIT} printable characters.")
+    existing = Connection.objects.filter(name=name).first()
+    if existing is not None and existing.provider != slug:
+        raise BadConnection(
+            f"{name!r} is a connection to {existing.provider_label}; choose another name."
+        )
+    zone = time_zone or (existing.time_zone if existing else settings.TIME_ZONE)
+    with transaction.atomic():
+        connection, created = Connection.objects.update_or_create(
+            name=name,
+            defaults={
+                "provider": slug,
+                "base_url": checked_base_url(base_url),
+                "credentials": checked_credentials(slug, credentials),
+                "time_zone": checked_zone(zone),
+                "is_active": True,
+            },
+        )
+        sync_soon(connection)
+    return connection, created
+
+
+def checked_credentials(slug: str, credentials: Mapping[str, str]) -> dict[str, str]:
+    try:
+        PROVIDERS[slug].check_credentials(credentials)
+    except BadCredentials as error:
+        raise BadConnection(str(error)) from error
+    return {key: value for key, value in credentials.items() if value}
+
+
+def checked_zone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key
+    except (KeyError, ValueError, OSError) as error:
+        raise BadConnection(
+            f"There is no time zone {name!r}; write it as Europe/Amsterdam."
+        ) from error
+
+
+def checked_base_url(text: str) -> str:
+    """
+    *text* without its last slash, if requests may go there.
+
+    Only the spelling is judged here; what the name stands for is judged at every connect.
+    """
+    text = text.strip()
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise BadConnection("The base URL is not an address.") from error
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise BadConnection("The base URL holds a space or a character that no address has.")
+    if parts.scheme not in ("http", "https") or not host:
+        raise BadConnection("The base URL must be an address as https://api.example.com.")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise BadConnection("The base URL must hold no login, no query and no fragment.")
+    if not settings.PROVIDER_PRIVATE_ADDRESSES:
+        if parts.scheme != "https":
+            raise BadConnection("The base URL must begin with https://.")
+        if port not in (None, 443):
+            raise BadConnection("The base URL must use the usual port of https.")
+        if host == "localhost" or (_is_address(host) and not is_public(host)):
+            raise BadConnection("The base URL must not lie inside our own network.")
+    return text.rstrip("/")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def test(connection: Connection) -> str:
+    """Ask the provider for a little; empty if it works, otherwise the code of the failure."""
+    client = connection.client()
+    try:
+        client.check()
+    except ProviderError as error:
+        return error.why
+    finally:
+        client.http.close()
+    return ""

@@ -1,0 +1,87 @@
+"""
+The fresh read while a cancel dialog is open.
+
+A courtesy, not a guard: the worker reads again before it sends. So it is quick or not at all: three
+seconds, a few at a time, and none while the connection is failing.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from threading import BoundedSemaphore
+
+from django.utils import timezone
+
+from appointments.domain import Change, Facts, ProviderError, Status
+from appointments.models import Appointment
+from appointments.providers.base import Provider
+from appointments.providers.transport import within
+from appointments.services.facts import facts_of
+from appointments.services.records import store
+
+PATIENCE = 3.0
+"""Seconds, for all requests of one look together."""
+
+_at_once = BoundedSemaphore(4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a fresh read showed."""
+
+    appointment: Appointment
+    """As it is in our copy now."""
+    ok: bool = True
+    why: str = ""
+    changes: tuple[Change, ...] = ()
+    """What this read found moved."""
+    outdated: bool = False
+    """Whether the page with *version* shows something else than our copy now holds."""
+    cancelled: bool = False
+    gone: bool = False
+    invitee_email: str = ""
+    """Address of the invitee, where the provider needs it and the listing lacks it."""
+
+
+def look_at(appointment: Appointment, *, version: str) -> Look | None:
+    """Read *appointment* at its provider now; None if this is no moment to ask."""
+    health = getattr(appointment.connection, "health", None)
+    if (health is not None and health.is_failing) or not _at_once.acquire(blocking=False):
+        return None
+    try:
+        return _look(appointment, version=version)
+    finally:
+        _at_once.release()
+
+
+def _look(appointment: Appointment, *, version: str) -> Look:
+    before, read_at = facts_of(appointment), timezone.now()
+    client = appointment.connection.client()
+    with closing(client.http), within(PATIENCE):
+        try:
+            seen = client.read(appointment.ref())
+            email = _invitee_email(appointment, client)
+        except ProviderError as error:
+            return Look(appointment=appointment, ok=False, why=error.why)
+    if seen is None:
+        return Look(appointment=appointment, gone=True, invitee_email=email)
+    store(appointment.connection, [seen], read_at=read_at)
+    fresh = Appointment.objects.select_related("connection").get(pk=appointment.pk)
+    return Look(
+        appointment=fresh,
+        changes=before.changes(Facts.of(seen)),
+        outdated=fresh.version != version,
+        cancelled=seen.status is Status.CANCELLED,
+        invitee_email=email,
+    )
+
+
+def _invitee_email(appointment: Appointment, client: Provider) -> str:
+    """The address that must be sent along, if the listing did not show it."""
+    if not client.capabilities.needs_email:
+        return ""
+    if any(one.email for one in appointment.attendees.all()):
+        return ""
+    invitee = client.invitee(appointment.ref())
+    return invitee.email if invitee is not None else ""

@@ -1,0 +1,148 @@
+"""
+Settling what is unknown, by reading.
+
+Nothing is sent from here. A read that shows the booking cancelled confirms it. A read that still
+shows it proves nothing until the quiet period is over, because the request may be under way; then
+a person decides. Only where a repeat is harmless, and only once and within the intent's lifetime,
+the worker is told to send again.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from appointments.domain import BookedAppointment, Facts, ProviderError
+from appointments.models import Cancellation
+from appointments.models.cancellations import AnswerKind, Event, State
+from appointments.services.effect import has_left, take_effect
+from appointments.services.queue import PROCESS_CANCELLATION, wake
+from appointments.services.records import store
+
+READ_AFTER = (
+    timedelta(seconds=5),
+    timedelta(seconds=25),
+    timedelta(seconds=90),
+    timedelta(minutes=3),
+    timedelta(minutes=10),
+)
+"""Pauses between reads: 5 s, 30 s, 2, 5 and 15 minutes after the outcome became unknown."""
+AFTERWARDS = timedelta(minutes=15)
+QUIET = timedelta(minutes=15)
+"""Assumed: no request takes effect later than this after its call ended."""
+UNREADABLE_FOR = timedelta(minutes=30)
+LONGEST_CALL = timedelta(seconds=60)
+REPEATS = 1
+
+
+def next_read(cancellation: Cancellation) -> datetime:
+    steps = cancellation.reads
+    pause = READ_AFTER[steps] if steps < len(READ_AFTER) else AFTERWARDS
+    return timezone.now() + pause
+
+
+def become_unknown(cancellation: Cancellation, event: Event, *, why: str) -> None:
+    """A call may have been carried out: from now on only reads can tell."""
+    due_at = timezone.now() + READ_AFTER[0]
+    cancellation.apply(event, held=cancellation.lease_key, due_at=due_at, why=why, reads=0)
+    wake(PROCESS_CANCELLATION, cancellation.pk, at=due_at)
+
+
+def read(cancellation: Cancellation) -> None:
+    """Read the provider once for an unsettled *cancellation* and draw the conclusion."""
+    if cancellation.calls.filter(answer__kind=AnswerKind.OK).exists():
+        # The answer came after the lease had run out: it is the provider's word all the same.
+        _confirm(cancellation, why="answered_late")
+        return
+    client, read_at = cancellation.connection.client(), timezone.now()
+    with closing(client.http):
+        try:
+            seen = client.read(cancellation.appointment.ref())
+        except ProviderError as error:
+            _unreadable(cancellation, error)
+            return
+    if seen is None:
+        _gone(cancellation)
+        return
+    store(cancellation.connection, [seen], read_at=read_at)
+    if has_left(cancellation.scope, cancellation.attendee_external_id, seen):
+        _confirm(cancellation, why="seen_cancelled")
+        return
+    _still_there(cancellation, seen)
+
+
+def _confirm(cancellation: Cancellation, *, why: str) -> None:
+    cancellation.apply(Event.FOUND_CANCELLED, held=cancellation.lease_key, why=why)
+    take_effect(cancellation, at=timezone.now())
+
+
+def _unreadable(cancellation: Cancellation, error: ProviderError) -> None:
+    waited = timezone.now() - (cancellation.unknown_since or timezone.now())
+    if cancellation.state == State.UNKNOWN and waited >= UNREADABLE_FOR:
+        _hand_over(cancellation, Event.HANDED_OVER, why="unreadable")
+        return
+    _read_later(cancellation)
+
+
+def _gone(cancellation: Cancellation) -> None:
+    """No longer shown at all: probably cancelled, which is for a person to judge."""
+    if cancellation.state == State.UNKNOWN:
+        _hand_over(cancellation, Event.FOUND_GONE, why="probably_cancelled")
+        return
+    _read_later(cancellation)
+
+
+def _still_there(cancellation: Cancellation, seen: BookedAppointment) -> None:
+    if cancellation.state != State.UNKNOWN:
+        _read_later(cancellation)
+        return
+    if _may_repeat(cancellation, seen):
+        cancellation.apply(
+            Event.REPEAT_IS_DUE,
+            held=cancellation.lease_key,
+            due_at=timezone.now(),
+            why="repeat",
+            repeats=cancellation.repeats + 1,
+            tries=0,
+        )
+        wake(PROCESS_CANCELLATION, cancellation.pk)
+        return
+    if timezone.now() >= last_call_ended_at(cancellation) + QUIET:
+        _hand_over(cancellation, Event.HANDED_OVER, why="still_booked")
+        return
+    _read_later(cancellation)
+
+
+def _may_repeat(cancellation: Cancellation, seen: BookedAppointment) -> bool:
+    return (
+        cancellation.connection.capabilities.repeat_is_safe
+        and cancellation.repeats < REPEATS
+        and timezone.now() < cancellation.expires_at
+        and seen.is_live
+        and not cancellation.facts.changes(Facts.of(seen))
+    )
+
+
+def last_call_ended_at(cancellation: Cancellation) -> datetime:
+    """When the last request can have stopped travelling."""
+    call = cancellation.calls.select_related("answer").last()
+    if call is None:
+        return cancellation.requested_at
+    answer = getattr(call, "answer", None)
+    return answer.answered_at if answer is not None else call.started_at + LONGEST_CALL
+
+
+def _hand_over(cancellation: Cancellation, event: Event, *, why: str) -> None:
+    cancellation.apply(
+        event, held=cancellation.lease_key, due_at=timezone.now() + AFTERWARDS, why=why
+    )
+
+
+def _read_later(cancellation: Cancellation) -> None:
+    due_at = next_read(cancellation)
+    Cancellation.objects.filter(pk=cancellation.pk, state=cancellation.state).update(
+        due_at=due_at, reads=cancellation.reads + 1
+    )
+    wake(PROCESS_CANCELLATION, cancellation.pk, at=due_at)

@@ -1,0 +1,414 @@
+"""
+The worker's side of a cancellation: lease, look, claim, send once, settle.
+
+    process        what a task calls: does whatever the row's state asks for
+    _look          reads the provider; what is cancelled or changed by now is not sent
+    _claim         marks it as sending and writes the call row, in one commit
+    _send          the one request, on a fresh connection, under a total deadline
+    _settle        stores the answer and moves the state, in a second short transaction
+
+No transaction is open while a provider is waited for. A crash at any point leaves a row that
+`process` understands: before the claim it is still *requested*; after it, the lease runs out and
+the outcome is *unknown*, which is settled by reading and never by sending again.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from appointments.domain import (
+    AccessDenied,
+    Already,
+    AnswerNotUnderstood,
+    BookedAppointment,
+    BookingRef,
+    CancelAnswer,
+    CancelRequest,
+    Confirmed,
+    CredentialsRejected,
+    Facts,
+    NotSent,
+    ProviderError,
+    RateLimited,
+    Refusal,
+    Refused,
+    Scope,
+    Status,
+)
+from appointments.models import (
+    Cancellation,
+    Connection,
+    ProviderAnswer,
+    ProviderCall,
+)
+from appointments.models.cancellations import AnswerKind, Event, IllegalTransition, State
+from appointments.providers.base import Provider
+from appointments.services import reconcile
+from appointments.services.effect import has_left, take_effect
+from appointments.services.queue import (
+    PROCESS_CANCELLATION,
+    SYNC_CONNECTION,
+    TRACE_LATER_ONES,
+    wake,
+)
+from appointments.services.records import store
+
+LEASE = timedelta(seconds=60)
+"""Longer than any look, send and second look together may take."""
+CROWDED = timedelta(seconds=1)
+"""When to try again while the connection has as many cancellations under way as it may."""
+TRY_AGAIN = (timedelta(seconds=1), timedelta(seconds=4), timedelta(seconds=15))
+"""After a request that did not leave us, or a read that failed; give or take half."""
+
+
+def process(pk: int) -> None:
+    """
+    Do what cancellation *pk* waits for, if it is due and nobody else is at it.
+
+    Safe to call at any time and any number of times.
+    """
+    cancellation = _lease(pk)
+    if cancellation is None:
+        return
+    held = cancellation.lease_key
+    try:
+        match State(cancellation.state):
+            case State.REQUESTED:
+                _advance(cancellation)
+            case State.SENDING:
+                # Whoever sent it is gone: it may have been carried out.
+                reconcile.become_unknown(cancellation, Event.LEASE_EXPIRED, why="worker_lost")
+            case State.UNKNOWN | State.NEEDS_HUMAN:
+                reconcile.read(cancellation)
+            case _:
+                pass
+    except IllegalTransition:
+        pass  # Somebody else moved it meanwhile; the row says what is next.
+    finally:
+        Cancellation.objects.filter(pk=pk, lease_key=held).exclude(state=State.SENDING).update(
+            lease_key=None, lease_until=None
+        )
+
+
+def _lease(pk: int) -> Cancellation | None:
+    """Take the row for ourselves for a while; None if it is not due, taken, or must wait."""
+    now = timezone.now()
+    with transaction.atomic():
+        found = Cancellation.objects.due(now).filter(pk=pk).first()
+        if found is None:
+            return None
+        # On PostgreSQL the lock makes counting and taking one step; on SQLite the transaction does.
+        connection = Connection.objects.select_for_update().get(pk=found.connection_id)
+        under_way = Cancellation.objects.in_flight(connection, now).count()
+        if under_way >= settings.CANCELS_IN_FLIGHT:
+            later = now + CROWDED
+            Cancellation.objects.filter(pk=pk, state=found.state).update(due_at=later)
+            wake(PROCESS_CANCELLATION, pk, at=later)
+            return None
+        key = uuid4()
+        taken = (
+            Cancellation.objects.due(now)
+            .filter(pk=pk, state=found.state)
+            .update(lease_key=key, lease_until=now + LEASE)
+        )
+        if taken != 1:
+            return None
+    return Cancellation.objects.select_related(
+        "connection", "appointment__connection", "requested_by"
+    ).get(pk=pk)
+
+
+def _advance(cancellation: Cancellation) -> None:
+    held, now = cancellation.lease_key, timezone.now()
+    if now >= cancellation.expires_at:
+        _end(cancellation, Event.LIFETIME_OVER, why=cancellation.why or "lifetime_over")
+        return
+    if not cancellation.requested_by.has_perm("appointments.cancel_appointment"):
+        _end(cancellation, Event.NOT_PERMITTED, why="not_permitted")
+        return
+    client = cancellation.connection.client()
+    with closing(client.http):
+        seen = _look(cancellation, client)
+        if seen is None:
+            return
+        call = _claim(cancellation, held=held)
+        request = _request(cancellation, seen)
+        outcome = _send(client, request)
+        if isinstance(outcome, Refused) and not outcome.conclusive:
+            outcome = _second_look(client, request, outcome)
+    _settle(cancellation, call, outcome)
+
+
+# --- look -------------------------------------------------------------------------------------
+
+
+def _look(cancellation: Cancellation, client: Provider) -> BookedAppointment | None:
+    """The booking as it is now; None if that ended the matter, or it could not be read."""
+    read_at = timezone.now()
+    try:
+        seen = client.read(cancellation.appointment.ref())
+    except (CredentialsRejected, AccessDenied) as error:
+        _end(cancellation, Event.KEY_REFUSED, why=error.why)
+        return None
+    except ProviderError as error:
+        _wait(cancellation, error)
+        return None
+    if seen is None:
+        _end(cancellation, Event.FOUND_GONE, why="gone")
+        return None
+    store(cancellation.connection, [seen], read_at=read_at)
+    if has_left(cancellation.scope, cancellation.attendee_external_id, seen):
+        _end(cancellation, Event.FOUND_CANCELLED, why="found_cancelled")
+        return None
+    changes = cancellation.facts.changes(Facts.of(seen))
+    if changes or not seen.is_live:
+        _end(cancellation, Event.FOUND_CHANGED, why="changed_" + (changes or ("status",))[0])
+        return None
+    return seen
+
+
+def _end(cancellation: Cancellation, event: Event, *, why: str) -> None:
+    """Leave *requested* without sending; after an earlier unknown call that means: read on."""
+    due_at = reconcile.next_read(cancellation)
+    cancellation.apply(event, due_at=due_at, why=why, held=cancellation.lease_key)
+    if cancellation.is_open:
+        wake(PROCESS_CANCELLATION, cancellation.pk, at=due_at)
+
+
+def _wait(cancellation: Cancellation, error: ProviderError) -> None:
+    """The provider could not be read: nothing is sent unseen, so wait within the lifetime."""
+    delay = _jittered(TRY_AGAIN[min(cancellation.reads, len(TRY_AGAIN) - 1)])
+    if isinstance(error, RateLimited) and error.wait is not None:
+        delay = max(delay, error.wait)
+    due_at = min(timezone.now() + delay, cancellation.expires_at)
+    Cancellation.objects.filter(pk=cancellation.pk, lease_key=cancellation.lease_key).update(
+        due_at=due_at, why="unreadable", reads=cancellation.reads + 1
+    )
+    wake(PROCESS_CANCELLATION, cancellation.pk, at=due_at)
+
+
+# --- claim and send ---------------------------------------------------------------------------
+
+
+def _claim(cancellation: Cancellation, *, held: UUID | None) -> ProviderCall:
+    """
+    Write down, durably, that this request is about to leave.
+
+    Raises:
+        IllegalTransition: the lease ran out or it was taken back; nothing may be sent.
+    """
+    now = timezone.now()
+    if now >= cancellation.expires_at:
+        raise IllegalTransition("lifetime over")
+    with transaction.atomic():
+        cancellation.apply(
+            Event.CLAIMED,
+            held=held,
+            due_at=now + LEASE,
+            lease_key=held,
+            lease_until=now + LEASE,
+        )
+        return ProviderCall.objects.create(
+            cancellation=cancellation,
+            number=cancellation.calls.count() + 1,
+            started_at=now,
+            asked={
+                "scope": cancellation.scope,
+                "attendee_id": cancellation.attendee_external_id,
+                "with_reason": bool(_reason(cancellation)),
+            },
+        )
+
+
+def _request(cancellation: Cancellation, seen: BookedAppointment) -> CancelRequest:
+    # A fresh read may know less than the listing did (case id, service): keep what it lacks.
+    locator = {**cancellation.appointment.locator, **seen.locator}
+    return CancelRequest(
+        appointment=replace(seen, locator=locator),
+        scope=Scope(cancellation.scope),
+        attendee_id=cancellation.attendee_external_id,
+        reason=_reason(cancellation),
+        email=cancellation.email,
+    )
+
+
+def _reason(cancellation: Cancellation) -> str:
+    reaches = cancellation.connection.capabilities.reason_reaches_provider
+    return cancellation.reason if reaches else ""
+
+
+def _send(client: Provider, request: CancelRequest) -> CancelAnswer | ProviderError:
+    try:
+        return client.cancel(request)
+    except (CredentialsRejected, AccessDenied) as error:
+        why = Refusal.CREDENTIALS if isinstance(error, CredentialsRejected) else Refusal.PERMISSION
+        return Refused(why=why, conclusive=True)
+    except ProviderError as error:
+        return error
+
+
+def _second_look(
+    client: Provider, request: CancelRequest, refused: Refused
+) -> CancelAnswer | ProviderError:
+    """The same refusal may mean "no" or "it was cancelled already": what is there now decides."""
+    booking = request.appointment
+    ref = BookingRef(
+        external_id=booking.external_id,
+        locator=booking.locator,
+        starts_at=booking.starts_at,
+        day=booking.day,
+    )
+    try:
+        seen = client.read(ref)
+    except ProviderError as error:
+        return AnswerNotUnderstood("refused_unreadable", status=error.status)
+    if seen is None:
+        return AnswerNotUnderstood("refused_and_gone")
+    if has_left(request.scope, request.attendee_id, seen):
+        return Already(said=refused.said)
+    still_there = seen.is_live or seen.status is Status.COMPLETED
+    return refused if still_there else AnswerNotUnderstood("refused_but_changed")
+
+
+# --- settle -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """What an answer means for the ledger."""
+
+    kind: AnswerKind
+    event: Event
+    why: str = ""
+    said: str = ""
+    status: int | None = None
+    due_at: datetime | None = None
+
+
+def _settle(
+    cancellation: Cancellation, call: ProviderCall, outcome: CancelAnswer | ProviderError
+) -> None:
+    """
+    Store what came of *call*, move the state, and bring our copy up to date, in one commit.
+
+    Raises:
+        IllegalTransition: the lease was lost meanwhile and the row is *unknown*; the answer is
+            stored all the same, and the reads that follow settle it.
+    """
+    step, now = _meaning(cancellation, outcome), timezone.now()
+    try:
+        with transaction.atomic():
+            _record(call, step, at=now)
+            _move(cancellation, step)
+            if cancellation.is_done:
+                _bring_up_to_date(cancellation, outcome, at=now)
+    except IllegalTransition:
+        _record(call, step, at=now)
+        raise
+
+
+def _record(call: ProviderCall, step: _Step, *, at: datetime) -> None:
+    ProviderAnswer.objects.create(
+        call=call,
+        kind=step.kind,
+        status=step.status,
+        why=step.why,
+        said=step.said,
+        answered_at=at,
+    )
+
+
+def _move(cancellation: Cancellation, step: _Step) -> None:
+    changes = {}
+    if step.kind == AnswerKind.NOT_SENT:
+        changes["tries"] = cancellation.tries + 1
+    if step.kind == AnswerKind.UNKNOWN:
+        changes["reads"] = cancellation.reads = 0
+    due_at = step.due_at or reconcile.next_read(cancellation)
+    cancellation.apply(
+        step.event,
+        held=cancellation.lease_key,
+        due_at=due_at,
+        why=step.why,
+        said=step.said,
+        **changes,
+    )
+    if cancellation.is_open:
+        wake(PROCESS_CANCELLATION, cancellation.pk, at=due_at)
+
+
+def _meaning(cancellation: Cancellation, outcome: CancelAnswer | ProviderError) -> _Step:
+    match outcome:
+        case Confirmed(said=said):
+            return _Step(kind=AnswerKind.OK, event=Event.PROVIDER_CONFIRMED, said=said)
+        case Already(said=said):
+            return _Step(
+                kind=AnswerKind.ALREADY,
+                event=Event.PROVIDER_SAID_ALREADY,
+                why="said_already",
+                said=said,
+            )
+        case Refused(why=why, said=said):
+            return _Step(kind=AnswerKind.REFUSED, event=Event.PROVIDER_REFUSED, why=why, said=said)
+        case NotSent():
+            return _nothing_left(cancellation, outcome, AnswerKind.NOT_SENT, _pause(cancellation))
+        case RateLimited(wait=wait):
+            tried = cancellation.calls.filter(answer__kind=AnswerKind.LIMITED).exists()
+            return _nothing_left(cancellation, outcome, AnswerKind.LIMITED, None if tried else wait)
+        case _:
+            return _Step(
+                kind=AnswerKind.UNKNOWN,
+                event=Event.UNCLEAR,
+                why=outcome.why,
+                status=outcome.status,
+            )
+
+
+def _nothing_left(
+    cancellation: Cancellation,
+    error: ProviderError,
+    kind: AnswerKind,
+    pause: timedelta | None,
+) -> _Step:
+    """Nothing was done at the provider: try again within the lifetime, or end as not sent."""
+    due_at = timezone.now() + pause if pause is not None else None
+    if due_at is None or due_at >= cancellation.expires_at:
+        return _Step(kind=kind, event=Event.NOTHING_LEFT_US, why=error.why, status=error.status)
+    return _Step(
+        kind=kind,
+        event=Event.NOTHING_LEFT_US_YET,
+        why=error.why,
+        status=error.status,
+        due_at=due_at,
+    )
+
+
+def _pause(cancellation: Cancellation) -> timedelta | None:
+    if cancellation.tries >= len(TRY_AGAIN):
+        return None
+    return _jittered(TRY_AGAIN[cancellation.tries])
+
+
+def _jittered(pause: timedelta) -> timedelta:
+    """Give or take half, so that many waiting rows do not come back in step."""
+    return pause * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, guards nothing
+
+
+def _bring_up_to_date(
+    cancellation: Cancellation, outcome: CancelAnswer | ProviderError, *, at: datetime
+) -> None:
+    """Our copy after a cancellation that took effect; the provider's own picture if it sent one."""
+    if isinstance(outcome, Confirmed) and outcome.appointment is not None:
+        store(cancellation.connection, [outcome.appointment], read_at=at)
+    take_effect(cancellation, at=at)
+    if cancellation.scope == Scope.FOLLOWING:
+        wake(TRACE_LATER_ONES, cancellation.pk)
+        wake(SYNC_CONNECTION, cancellation.connection_id)

@@ -1,0 +1,267 @@
+"""
+Refreshing our copy of a connection's bookings.
+
+Pages are written as they come, so a long listing never stands in memory. What a *complete* run did
+not see is no longer listed, which proves nothing: it is read one by one where the provider can, and
+otherwise called *gone*. A run that looks wrong keeps what it read and judges nothing absent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from appointments.domain import (
+    LIVE,
+    DateWindow,
+    ProviderError,
+    RateLimited,
+    Status,
+)
+from appointments.models import Appointment, Cancellation, Connection, ConnectionHealth, SyncRun
+from appointments.models.appointments import day_start
+from appointments.models.cancellations import DONE
+from appointments.models.fields import CannotDecrypt
+from appointments.providers.base import Provider
+from appointments.services.queue import SYNC_CONNECTION, wake
+from appointments.services.records import store
+
+logger = logging.getLogger(__name__)
+
+SUSPICIOUS_SHARE = 0.2
+SUSPICIOUS_COUNT = 20
+"""More than this share, and at least this many, of the coming bookings gone: not believed."""
+SINGLE_READS = 40
+"""Missing bookings read one by one in a run; the next run reads the next."""
+STALE_RUN = timedelta(minutes=15)
+LONGEST_PAUSE = timedelta(hours=1)
+SIDE_FACTS_EVERY = timedelta(hours=1)
+
+
+def sync_soon(connection: Connection) -> None:
+    """Have the worker refresh *connection* now."""
+    health = health_of(connection)
+    ConnectionHealth.objects.filter(pk=health.pk).update(next_sync_at=timezone.now())
+    wake(SYNC_CONNECTION, connection.pk)
+
+
+def due_connections(now: datetime) -> list[Connection]:
+    """Connections whose pause is over."""
+    for connection in Connection.objects.active().filter(health=None):
+        health_of(connection)
+    return list(Connection.objects.active().filter(health__next_sync_at__lte=now))
+
+
+def health_of(connection: Connection) -> ConnectionHealth:
+    return ConnectionHealth.objects.get_or_create(connection=connection)[0]
+
+
+def sync(connection: Connection) -> SyncRun | None:
+    """
+    Read all bookings of *connection* from yesterday to the horizon; None if a run is under way.
+
+    Raises nothing that a provider causes: the run and the connection's health say what happened.
+    """
+    run = _begin(connection)
+    if run is None:
+        return None
+    try:
+        client = connection.client()
+        with closing(client.http):
+            seen = _read_pages(connection, client, run)
+            suspicious = _judge_missing(connection, client, run, seen)
+            _side_facts(connection, client)
+    except ProviderError as error:
+        _fail(run, error)
+    except CannotDecrypt:
+        _end(run, SyncRun.Outcome.FAILED, why="cannot_decrypt")
+        _note_failure(connection, "cannot_decrypt", pause=LONGEST_PAUSE)
+    else:
+        if suspicious:
+            _end(run, SyncRun.Outcome.DISCARDED, why="suspicious")
+            _note_failure(connection, "suspicious", pause=_rest(connection))
+        else:
+            _end(run, SyncRun.Outcome.COMPLETE)
+            _note_success(run)
+    return run
+
+
+def _begin(connection: Connection) -> SyncRun | None:
+    now = timezone.now()
+    running = SyncRun.objects.filter(connection=connection, outcome=SyncRun.Outcome.RUNNING)
+    running.filter(started_at__lt=now - STALE_RUN).update(
+        outcome=SyncRun.Outcome.FAILED, why="interrupted", finished_at=now
+    )
+    today = timezone.localdate(timezone=connection.zone)
+    try:
+        with transaction.atomic():
+            return SyncRun.objects.create(
+                connection=connection,
+                started_at=now,
+                first_day=today - timedelta(days=1),
+                last_day=today + timedelta(days=connection.capabilities.listing_days),
+            )
+    except IntegrityError:
+        return None
+
+
+def _read_pages(connection: Connection, client: Provider, run: SyncRun) -> set[str]:
+    """Write every page; the ids that were seen, readable or not."""
+    seen: set[str] = set()
+    for page in client.pages(DateWindow(first=run.first_day, last=run.last_day)):
+        stored = store(connection, page.records, read_at=run.started_at)
+        seen |= {one.external_id for one in page.records}
+        seen |= {one.external_id for one in page.rejected if one.external_id}
+        run.pages += 1
+        run.seen += len(page.records)
+        run.written += stored.written
+        run.rejected += len(page.rejected)
+        run.rejected_ids += [one.external_id or "?" for one in page.rejected][: 50 - run.rejected]
+    return seen
+
+
+# --- what was not seen ------------------------------------------------------------------------
+
+
+def _judge_missing(connection: Connection, client: Provider, run: SyncRun, seen: set[str]) -> bool:
+    """Look into coming bookings that this run did not see; True if the run is not believed."""
+    coming = dict(_coming(connection, run))
+    missing = [pk for external_id, pk in coming.items() if external_id not in seen]
+    run.missing = len(missing)
+    if _is_suspicious(len(missing), of=len(coming)) and not _seen_before(connection, run):
+        return True
+    rows = Appointment.objects.filter(pk__in=missing).select_related("connection")
+    for row in rows.in_order()[:SINGLE_READS]:
+        _look_into(row, client)
+    return False
+
+
+def _coming(connection: Connection, run: SyncRun) -> Iterator[tuple[str, int]]:
+    now = timezone.now()
+    own = Cancellation.objects.filter(
+        connection=connection, state__in=DONE, settled_at__gte=now - timedelta(days=1)
+    )
+    return (
+        Appointment.objects.filter(
+            connection=connection,
+            status__in=LIVE,
+            sorts_at__gte=now,
+            sorts_at__lt=day_start(run.last_day),
+            seen_at__lt=run.started_at,
+        )
+        .exclude(pk__in=own.values("appointment"))
+        .values_list("external_id", "pk")
+        .iterator()
+    )
+
+
+def _is_suspicious(missing: int, *, of: int) -> bool:
+    return missing >= SUSPICIOUS_COUNT and missing > SUSPICIOUS_SHARE * of
+
+
+def _seen_before(connection: Connection, run: SyncRun) -> bool:
+    """Whether the run before was discarded for the same gap: a second look confirms it."""
+    before = (
+        SyncRun.objects.filter(connection=connection, started_at__lt=run.started_at)
+        .exclude(outcome__in=(SyncRun.Outcome.RUNNING, SyncRun.Outcome.FAILED))
+        .first()
+    )
+    return (
+        before is not None
+        and before.outcome == SyncRun.Outcome.DISCARDED
+        and before.missing <= run.missing
+    )
+
+
+def _look_into(row: Appointment, client: Provider) -> None:
+    """Ask for one missing booking by itself; what cannot be found is *gone*, never cancelled."""
+    read_at = timezone.now()
+    try:
+        found = client.read(row.ref())
+    except ProviderError:
+        return  # The next run asks again; until then the row stays as it was.
+    if found is not None:
+        store(row.connection, [found], read_at=read_at)
+        return
+    Appointment.objects.filter(pk=row.pk, status__in=LIVE).update(
+        status=Status.GONE, missing_since=read_at, content=""
+    )
+
+
+# --- policy and services ----------------------------------------------------------------------
+
+
+def _side_facts(connection: Connection, client: Provider) -> None:
+    """Policy and services change rarely: read them once an hour, and live without them."""
+    now = timezone.now()
+    read_at = connection.policy.get("read_at")
+    if read_at and now - datetime.fromisoformat(read_at) < SIDE_FACTS_EVERY:
+        return
+    facts: dict[str, object] = {"read_at": now.isoformat()}
+    try:
+        if client.capabilities.has_policy:
+            policy = client.policy()
+            facts |= {
+                "allowed": policy.allowed,
+                "notice_hours": policy.notice / timedelta(hours=1),
+                "time_zone": policy.time_zone,
+            }
+        offers = [
+            {"id": one.external_id, "name": one.name, "hosts": list(one.hosts)}
+            for one in client.services()
+        ]
+    except ProviderError as error:
+        logger.warning("Policy or services of connection %s: %s", connection.pk, error.why)
+        return
+    Connection.objects.filter(pk=connection.pk).update(policy=facts, offers=offers)
+
+
+# --- how it ended -----------------------------------------------------------------------------
+
+
+def _fail(run: SyncRun, error: ProviderError) -> None:
+    _end(run, SyncRun.Outcome.FAILED, why=error.why)
+    pause = _backoff(run.connection)
+    if isinstance(error, RateLimited) and error.wait is not None:
+        pause = max(pause, error.wait)
+    _note_failure(run.connection, error.why, pause=pause)
+
+
+def _end(run: SyncRun, outcome: SyncRun.Outcome, *, why: str = "") -> None:
+    run.outcome, run.why, run.finished_at = outcome, why[:120], timezone.now()
+    run.save()
+
+
+def _note_success(run: SyncRun) -> None:
+    health = health_of(run.connection)
+    ConnectionHealth.objects.filter(pk=health.pk).update(
+        read_at=run.started_at,
+        failing_since=None,
+        failure="",
+        failures=0,
+        next_sync_at=timezone.now() + _rest(run.connection),
+    )
+
+
+def _note_failure(connection: Connection, why: str, *, pause: timedelta) -> None:
+    health, now = health_of(connection), timezone.now()
+    ConnectionHealth.objects.filter(pk=health.pk).update(
+        failing_since=health.failing_since or now,
+        failure=why[:60],
+        failures=health.failures + 1,
+        next_sync_at=now + pause,
+    )
+
+
+def _rest(connection: Connection) -> timedelta:
+    return timedelta(minutes=connection.capabilities.sync_minutes)
+
+
+def _backoff(connection: Connection) -> timedelta:
+    doublings = min(health_of(connection).failures, 6)
+    return min(_rest(connection) * (1 << doublings), LONGEST_PAUSE)

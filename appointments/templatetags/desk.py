@@ -1,0 +1,50 @@
+"""What the frame of every page needs."""
+
+from __future__ import annotations
+
+from django import template
+from django.conf import settings
+from django.db.models import Model
+from django.templatetags.static import static
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from appointments.models import Booking, Cancellation
+from appointments.wording import person
+
+register = template.Library()
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """An icon of the sprite, for the eye only: the words beside it carry the meaning."""
+    return format_html(
+        '<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>',
+        static("icons.svg"),
+        name,
+    )
+
+
+@register.simple_tag
+def unsettled_count() -> int:
+    """How many outcomes wait to be found out; few, so they may be counted."""
+    bookings = Booking.objects.filter(state__in=(Booking.State.UNKNOWN, Booking.State.NEEDS_HUMAN))
+    return Cancellation.objects.unsettled().count() + bookings.count()
+
+
+@register.simple_tag
+def csrf_cookie_name() -> str:
+    """Where the script finds the token that is valid now, whatever the page was rendered with."""
+    return settings.CSRF_COOKIE_NAME
+
+
+@register.filter
+def staff_name(user: Model) -> str:
+    return person(user)
+
+
+@register.filter
+def phone_link(number: str) -> str:
+    """*number* as the target of a `tel:` link: digits and a leading plus, nothing else."""
+    kept = "".join(char for char in number if char.isascii() and char.isdigit())
+    return f"+{kept}" if number.strip().startswith("+") else kept

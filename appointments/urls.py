@@ -1,0 +1,31 @@
+"""Addresses of the desk. Names and paths are relied on from outside; see the tests of views."""
+
+from django.contrib.auth.views import LoginView
+from django.urls import path
+
+from appointments.views import activity, appointments, bookings, cancellations, health, session
+
+urlpatterns = [
+    path("", appointments.index, name="appointments"),
+    path("appointments/<int:pk>/", appointments.detail, name="appointment"),
+    path("appointments/<int:pk>/cancel/", cancellations.cancel, name="cancel"),
+    path("appointments/<int:pk>/look/", cancellations.look, name="look"),
+    path("cancellations/<int:pk>/", cancellations.outcome, name="cancellation"),
+    path("cancellations/<int:pk>/take-back/", cancellations.withdraw, name="take-back"),
+    path("cancellations/<int:pk>/read-again/", cancellations.reread, name="read-again"),
+    path("unsettled/", activity.unsettled, name="unsettled"),
+    path("activity/", activity.index, name="activity"),
+    path("schedule/", bookings.schedule, name="schedule"),
+    path("bookings/<int:pk>/", bookings.outcome, name="booking"),
+    path(
+        "login/",
+        LoginView.as_view(
+            template_name="appointments/login.html",
+            authentication_form=session.LoginForm,
+            redirect_authenticated_user=True,
+        ),
+        name="login",
+    ),
+    path("logout/", session.leave, name="logout"),
+    path("healthz", health.healthz, name="healthz"),
+]

@@ -1,0 +1,391 @@
+"""
+The cancel dialog, and what came of it.
+
+One template serves the dialog over the list and the page without scripts. The page that asked
+never waits for a provider: it shows the state of the intent, and asks for it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, assert_never
+
+from django.contrib.auth.decorators import permission_required
+from django.db.models import Q
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from appointments.domain import Scope
+from appointments.forms import EVERYBODY, FOLLOWING, THIS, CancellationForm
+from appointments.models import Appointment, Attendee, Cancellation, ReasonPreset
+from appointments.models.cancellations import State
+from appointments.services.cancel import (
+    Conflict,
+    ConflictKind,
+    ask_to_cancel,
+    obstacles,
+    take_back,
+)
+from appointments.services.look import Look, look_at
+from appointments.services.settle import read_again
+from appointments.views.appointments import facts
+from appointments.views.polling import STEADY, interval, knows, token_of
+from appointments.views.request import StaffRequest, wants_fragment
+from appointments.views.timeline import of_cancellation, scope_words
+from appointments.wording import (
+    change_sentence,
+    consequence,
+    failure,
+    freshness,
+    policy_notice,
+    reason_reader,
+)
+from appointments.wording import conflict as conflict_sentence
+from appointments.wording import outcome as outcome_of
+
+MAY_CANCEL = "appointments.cancel_appointment"
+MAY_VIEW = "appointments.view_appointment"
+
+LATER_ONES_FOR = timedelta(minutes=2)
+"""How long after its settlement the later occurrences of a series are still being read."""
+
+CHANGED = "desk-changed"
+"""Event that tells the list behind the dialog to look again."""
+
+RETRIED = frozenset({State.REFUSED, State.NOT_SENT, State.WITHDRAWN})
+"""States after which the same may be asked for once more, with what was typed."""
+
+
+# --- the dialog -------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required(MAY_CANCEL, raise_exception=True)
+def cancel(request: StaffRequest, pk: int) -> HttpResponse:
+    """Show the cancel dialog; on POST record the intent and show its state, or what is wrong."""
+    appointment = _appointment(pk)
+    if request.method != "POST":
+        typed = _typed_before(appointment, request.GET.get("again", ""))
+        return _dialog(request, appointment, _form(appointment, typed=typed))
+
+    form = _form(appointment, data=request.POST)
+    if not form.is_valid():
+        return _dialog(request, appointment, form, status=422)
+    result = ask_to_cancel(
+        appointment,
+        by=request.user,
+        wish=form.wish(),
+        form_key=form.cleaned_data["form_key"],
+        version=form.cleaned_data["version"],
+    )
+    match result:
+        case Conflict():
+            return _dialog_after_conflict(request, pk, result)
+        case Cancellation():
+            return _accepted(request, result)
+        case _:
+            assert_never(result)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required(MAY_CANCEL, raise_exception=True)
+def look(request: StaffRequest, pk: int) -> HttpResponse:
+    """
+    Read the appointment at its provider while the dialog is open, and say what moved.
+
+    A POST, because our copy is brought up to date with what was read. If something moved, the
+    dialog is drawn again around what is typed by then.
+    """
+    if request.method != "POST":
+        return redirect("cancel", pk)
+    appointment = _appointment(pk)
+    found = look_at(appointment, version=request.POST.get("version", ""))
+    if found is None or not found.ok or not (found.changes or found.cancelled or found.gone):
+        context = {"look": _look_sentence(appointment, found), "found": found}
+        return render(request, "appointments/cancel.html#look", context)
+
+    fresh = _appointment(pk)
+    form = _form(fresh, typed=request.POST)
+    response = _dialog(request, fresh, form, notice=_news(fresh, found), is_gone=found.gone)
+    response["HX-Retarget"] = "#cancel"
+    response["HX-Reswap"] = "outerMorph"
+    response["HX-Trigger"] = CHANGED
+    return response
+
+
+def _appointment(pk: int) -> Appointment:
+    found = Appointment.objects.select_related("connection__health")
+    return get_object_or_404(found.prefetch_related("attendees"), pk=pk)
+
+
+def _form(
+    appointment: Appointment,
+    *,
+    data: Mapping[str, Any] | None = None,
+    typed: Mapping[str, str] | None = None,
+) -> CancellationForm:
+    presets = ReasonPreset.objects.filter(
+        Q(connection=None) | Q(connection=appointment.connection_id)
+    )
+    own_first = sorted(presets, key=lambda one: one.connection_id is None)
+    return CancellationForm(data, appointment=appointment, presets=own_first, typed=typed)
+
+
+def _typed_before(appointment: Appointment, again: str) -> dict[str, str]:
+    """What was typed for an earlier cancellation of the same booking that came to nothing."""
+    if not (again.isascii() and again.isdecimal() and len(again) < 19):
+        return {}
+    earlier = appointment.cancellations.filter(pk=again, state__in=RETRIED).first()
+    if earlier is None:
+        return {}
+    typed = {"reason": earlier.reason, "note": earlier.note}
+    if earlier.email:
+        typed["email"] = earlier.email
+    match Scope(earlier.scope):
+        case Scope.FOLLOWING:
+            typed["series"] = FOLLOWING
+        case Scope.ATTENDEE:
+            people = {one.external_id: str(one.pk) for one in appointment.attendees.all()}
+            typed["attendee"] = people.get(earlier.attendee_external_id, "")
+        case Scope.WHOLE:
+            typed["attendee"] = EVERYBODY
+    return typed
+
+
+def _dialog(
+    request: StaffRequest,
+    appointment: Appointment,
+    form: CancellationForm,
+    *,
+    status: int = 200,
+    notice: str = "",
+    in_the_way: Cancellation | None = None,
+    is_gone: bool = False,
+) -> HttpResponse:
+    """The dialog around *form*; *notice* says what changed or stands against it."""
+    if in_the_way is None:
+        in_the_way = appointment.cancellations.open().select_related("requested_by").first()
+        if in_the_way is not None and status == 200:
+            clash = Conflict(kind=ConflictKind.ALREADY_OPEN, cancellation=in_the_way)
+            notice = conflict_sentence(clash)
+    obstacle = obstacles(appointment)
+    if obstacle is not None and not notice:
+        notice = conflict_sentence(Conflict(kind=obstacle))
+    is_fragment = wants_fragment(request)
+    context = {
+        "appointment": appointment,
+        "facts": facts(appointment),
+        "form": form,
+        "targets": _targets(appointment, form),
+        "chosen": _chosen(appointment, form),
+        "reader": reason_reader(appointment.capabilities),
+        "policy": policy_notice(appointment) if appointment.is_live else None,
+        "freshness": freshness(appointment.connection),
+        "notice": notice,
+        "in_the_way": in_the_way,
+        "is_blocked": obstacle is not None or is_gone or in_the_way is not None,
+        "has_typed": form.is_bound or bool(form.initial.get("reason")),
+        "in_dialog": is_fragment,
+    }
+    name = "appointments/cancel.html" + ("#dialog" if is_fragment else "")
+    return render(request, name, context, status=status)
+
+
+def _dialog_after_conflict(request: StaffRequest, pk: int, found: Conflict) -> HttpResponse:
+    """The dialog as the booking is now, around what was typed, so that she can press again."""
+    fresh = _appointment(pk)
+    return _dialog(
+        request,
+        fresh,
+        _form(fresh, typed=request.POST),
+        status=409,
+        notice=conflict_sentence(found),
+        in_the_way=found.cancellation,
+    )
+
+
+def _targets(appointment: Appointment, form: CancellationForm) -> list[dict[str, Any]]:
+    """What can be taken away, each with its consequence and the name of the act."""
+    if "attendee" in form.fields:
+        return [
+            *(
+                {"value": str(one.pk), "label": one.label, "email": one.email}
+                | _act(appointment, Scope.ATTENDEE, one)
+                for one in form.removable
+            ),
+            {"value": EVERYBODY, "label": f"Everybody ({len(form.people)})"}
+            | _act(appointment, Scope.WHOLE),
+        ]
+    if "series" in form.fields:
+        labels = dict(form.fields["series"].choices)  # type: ignore[attr-defined]
+        return [
+            {"value": THIS, "label": labels[THIS]} | _act(appointment, Scope.WHOLE),
+            {"value": FOLLOWING, "label": labels[FOLLOWING]} | _act(appointment, Scope.FOLLOWING),
+        ]
+    return []
+
+
+def _chosen(appointment: Appointment, form: CancellationForm) -> dict[str, str]:
+    chosen = form.chosen()
+    if chosen is None:
+        return {"act": "Cancel appointment", "consequence": ""}
+    return _act(appointment, *chosen)
+
+
+def _act(
+    appointment: Appointment, scope: Scope, attendee: Attendee | None = None
+) -> dict[str, str]:
+    match scope:
+        case Scope.ATTENDEE:
+            act = f"Remove {attendee}"
+        case Scope.FOLLOWING:
+            act = "Cancel this and later ones"
+        case Scope.WHOLE:
+            act = "Cancel appointment"
+    sentence = consequence(appointment, scope=scope, attendee=attendee)
+    return {"act": act, "consequence": sentence}
+
+
+def _look_sentence(appointment: Appointment, found: Look | None) -> str:
+    provider = appointment.connection.provider_label
+    if found is None:
+        return f"Not checked again just now; {freshness(appointment.connection)}."
+    if not found.ok:
+        return f"{failure(found.why, provider)} You see it as {freshness(appointment.connection)}."
+    return f"Checked with {provider} just now: nothing has changed."
+
+
+def _news(appointment: Appointment, found: Look) -> str:
+    provider = appointment.connection.provider_label
+    if found.gone:
+        return f"{provider} does not show this appointment any more. Nothing was sent."
+    if found.cancelled:
+        return f"{provider} shows that it is cancelled already. Nothing was sent."
+    return change_sentence(found.changes)
+
+
+# --- the outcome ------------------------------------------------------------------------------
+
+
+def _accepted(request: StaffRequest, cancellation: Cancellation) -> HttpResponse:
+    if not wants_fragment(request):
+        response = redirect(cancellation)
+        response.status_code = 303
+        return response
+    context = state_context(cancellation) | {"in_dialog": True}
+    response = render(request, "appointments/cancellation.html#accepted", context)
+    response["HX-Trigger"] = CHANGED
+    return response
+
+
+@require_safe
+@permission_required(MAY_VIEW, raise_exception=True)
+def outcome(request: StaffRequest, pk: int) -> HttpResponse:
+    """Show where a cancellation stands; the page asks again by itself while that may change."""
+    cancellation = _cancellation(pk)
+    context = state_context(cancellation)
+    if wants_fragment(request):
+        return _state(request, context)
+    context |= {
+        "facts": facts(cancellation.appointment),
+        "scope": scope_words(cancellation),
+        "history": of_cancellation(cancellation),
+    }
+    return render(request, "appointments/cancellation.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required(MAY_CANCEL, raise_exception=True)
+def withdraw(request: StaffRequest, pk: int) -> HttpResponse:
+    """Take a cancellation back that has not been sent yet."""
+    cancellation = _cancellation(pk)
+    if request.method == "POST":
+        cancellation = take_back(cancellation, by=request.user)
+    return _back_to(request, cancellation)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required(MAY_CANCEL, raise_exception=True)
+def reread(request: StaffRequest, pk: int) -> HttpResponse:
+    """Have the worker read the provider now, for an outcome that is unknown."""
+    cancellation = _cancellation(pk)
+    if request.method == "POST":
+        read_again(cancellation, by=request.user)
+        cancellation.refresh_from_db()
+    return _back_to(request, cancellation)
+
+
+def _cancellation(pk: int) -> Cancellation:
+    found = Cancellation.objects.select_related(
+        "appointment__connection", "connection", "requested_by", "settled_by"
+    ).prefetch_related("appointment__attendees", "events__by", "calls__answer")
+    return get_object_or_404(found, pk=pk)
+
+
+def _back_to(request: StaffRequest, cancellation: Cancellation) -> HttpResponse:
+    if request.method != "POST" or not wants_fragment(request):
+        return redirect(cancellation)
+    return _state(request, state_context(cancellation))
+
+
+def _state(request: StaffRequest, context: dict[str, Any]) -> HttpResponse:
+    """The state alone; nothing at all to a poll that knows it already."""
+    if knows(request, context["token"]):
+        return HttpResponse(status=204)
+    response = render(request, "appointments/cancellation.html#state", context)
+    response["HX-Trigger"] = CHANGED
+    return response
+
+
+def state_context(cancellation: Cancellation) -> dict[str, Any]:
+    """What the state fragment shows."""
+    delay = _next_look(cancellation)
+    appointment = cancellation.appointment
+    seen = (cancellation.state, cancellation.why, cancellation.due_at, cancellation.later_ones)
+    return {
+        "cancellation": cancellation,
+        "appointment": appointment,
+        "outcome": outcome_of(cancellation),
+        "poll_delay": delay,
+        "token": token_of(seen, delay),
+        "can_take_back": cancellation.state == State.REQUESTED,
+        "can_read_again": cancellation.state in (State.UNKNOWN, State.NEEDS_HUMAN),
+        "can_retry": cancellation.state in RETRIED and obstacles(appointment) is None,
+        "to_ring": _to_ring(cancellation),
+    }
+
+
+def _to_ring(cancellation: Cancellation) -> list[Attendee]:
+    """The people concerned who can be reached by telephone."""
+    return [
+        one
+        for one in cancellation.appointment.attendees.all()
+        if one.phone
+        and (
+            cancellation.scope != Scope.ATTENDEE
+            or one.external_id == cancellation.attendee_external_id
+        )
+    ]
+
+
+def _next_look(cancellation: Cancellation) -> str:
+    """When the page is to ask again, as an interval; empty once nothing can change any more."""
+    if cancellation.is_moving:
+        return interval(cancellation.requested_at)
+    return STEADY if _traces_later_ones(cancellation) else ""
+
+
+def _traces_later_ones(cancellation: Cancellation) -> bool:
+    return (
+        cancellation.state == State.CONFIRMED
+        and cancellation.scope == Scope.FOLLOWING
+        and cancellation.settled_at is not None
+        and timezone.now() - cancellation.settled_at < LATER_ONES_FOR
+        and not (
+            cancellation.later_ones
+            and all(one["seen_cancelled"] for one in cancellation.later_ones)
+        )
+    )

@@ -1,0 +1,336 @@
+"""
+Rows of the list, and whether anything in them has changed.
+
+The price of a list is its template, not its query, so rows are plain dictionaries of finished
+text, made from bare columns: no model objects, and no filters in the template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from typing import Any, TypedDict
+
+from django.db.models import Max, Q
+from django.urls import reverse
+from django.utils import timezone
+
+from appointments.domain import LIVE, Scope, Status
+from appointments.models import (
+    Attendee,
+    Cancellation,
+    CancellationEvent,
+    Connection,
+)
+from appointments.models.appointments import AppointmentQuerySet
+from appointments.models.cancellations import OPEN, State
+from appointments.views.polling import token_of
+from appointments.views.when import day_nearness, day_title, moment_or_lane
+from appointments.wording import person as name_of
+
+PAGE_SIZE = 50
+LONGEST_TEXT = 200
+"""Characters of one cell; providers may send any length."""
+
+WORDS: Mapping[str, str] = {
+    Status.BOOKED: "Booked",
+    Status.PENDING: "Pending",
+    Status.CANCELLED: "Cancelled",
+    Status.COMPLETED: "Completed",
+    Status.GONE: "No longer listed",
+    Status.OTHER: "Unclear",
+}
+OPEN_WORDS: Mapping[str, str] = {
+    State.REQUESTED: "Cancelling",
+    State.SENDING: "Cancelling",
+    State.UNKNOWN: "Outcome unknown",
+    State.NEEDS_HUMAN: "Needs a person",
+}
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KEY = re.compile(r"(-?\d{1,17})-(\d{1,18})", re.ASCII)
+
+_COLUMNS = (
+    "pk",
+    "sorts_at",
+    "connection_id",
+    "status",
+    "provider_status",
+    "starts_at",
+    "ends_at",
+    "day",
+    "session",
+    "batch",
+    "window_starts",
+    "window_ends",
+    "title",
+    "host",
+    "reference",
+    "is_paid",
+    "cancelled_by",
+    "cancel_reason",
+    "content",
+    "changed_here_at",
+)
+
+type Raw = dict[str, Any]
+
+
+class Row(TypedDict):
+    """One line of the list, ready to print."""
+
+    pk: int
+    url: str
+    cancel_url: str
+    start: str
+    end: str
+    lane: str
+    window: str
+    is_past: bool
+    who: str
+    others: int
+    contact: str
+    what: str
+    detail: str
+    host: str
+    provider: str
+    account: str
+    status: str
+    word: str
+    why: str
+    open_url: str
+    can_cancel: bool
+
+
+class Day(TypedDict):
+    day: str
+    title: str
+    nearness: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """At most `PAGE_SIZE` bookings, and the keys of the pages around it."""
+
+    raw: Sequence[Raw]
+    earlier: str
+    later: str
+
+
+def key_of(raw: Raw) -> str:
+    """Where a row stands in the list, as it appears in an address."""
+    return f"{(raw['sorts_at'] - _EPOCH) // timedelta(microseconds=1)}-{raw['pk']}"
+
+
+def read_key(text: str) -> tuple[datetime, int] | None:
+    """The reverse; None for what is no key."""
+    if (match := _KEY.fullmatch(text)) is None:
+        return None
+    try:
+        return _EPOCH + timedelta(microseconds=int(match[1])), int(match[2])
+    except OverflowError:
+        return None
+
+
+def slice_of(found: AppointmentQuerySet, *, after: str = "", before: str = "") -> Slice:
+    """
+    Cut one page out of *found*, behind or in front of a row.
+
+    By key, never by number: a page costs the same wherever it is, and no row is shown twice
+    because another one came in between.
+    """
+    if (key := read_key(before)) is not None:
+        return _backwards(found, key)
+    start = read_key(after)
+    if start is not None:
+        found = found.filter(sorts_at__gte=start[0]).after(*start)
+    raw = list(found.in_order().values(*_COLUMNS)[: PAGE_SIZE + 1])
+    later = key_of(raw[PAGE_SIZE - 1]) if len(raw) > PAGE_SIZE else ""
+    raw = raw[:PAGE_SIZE]
+    earlier = key_of(raw[0]) if start is not None and raw else ""
+    return Slice(raw=raw, earlier=earlier, later=later)
+
+
+def _backwards(found: AppointmentQuerySet, key: tuple[datetime, int]) -> Slice:
+    sorts_at, pk = key
+    found = found.filter(sorts_at__lte=sorts_at).filter(
+        Q(sorts_at__lt=sorts_at) | Q(sorts_at=sorts_at, pk__lt=pk)
+    )
+    raw = list(found.order_by("-sorts_at", "-pk").values(*_COLUMNS)[: PAGE_SIZE + 1])
+    has_more = len(raw) > PAGE_SIZE
+    raw = raw[:PAGE_SIZE][::-1]
+    return Slice(
+        raw=raw,
+        earlier=key_of(raw[0]) if has_more else "",
+        later=key_of(raw[-1]) if raw else "",
+    )
+
+
+def look_of(raw: Sequence[Raw], *, connections: Iterable[Connection]) -> str:
+    """
+    Short text that changes when the list would look different.
+
+    How long ago a connection was read is left out: it changes by itself, and the page counts it.
+    """
+    seen = [(one["pk"], one["content"], one["status"], one["changed_here_at"]) for one in raw]
+    health = [
+        (one.pk, one.health.failing_since, one.health.failure)
+        for one in connections
+        if hasattr(one, "health")
+    ]
+    newest = CancellationEvent.objects.aggregate(newest=Max("pk"))["newest"]
+    return token_of(seen, health, newest, timezone.localdate())
+
+
+def days_of(
+    raw: Sequence[Raw], *, connections: Mapping[int, Connection], may_cancel: bool
+) -> list[Day]:
+    """The rows of a page by day, with the people and the newest cancellation of each."""
+    maker = _RowMaker(raw, connections=connections, may_cancel=may_cancel)
+    today = timezone.localdate()
+    rows = ((maker.day(one), maker.row(one)) for one in raw)
+    return [
+        Day(
+            day=day.isoformat(),
+            title=day_title(day, today=today),
+            nearness=day_nearness(day, today=today),
+            rows=[row for _, row in group],
+        )
+        for day, group in groupby(rows, key=lambda pair: pair[0])
+    ]
+
+
+class _RowMaker:
+    """Looks up once for all rows what a row needs."""
+
+    def __init__(
+        self, raw: Sequence[Raw], *, connections: Mapping[int, Connection], may_cancel: bool
+    ) -> None:
+        pks = [one["pk"] for one in raw]
+        self.connections, self.may_cancel = connections, may_cancel
+        self.people = _people(pks)
+        self.cancellations = _newest_cancellations(pks)
+        self.now, self.desk = timezone.now(), timezone.get_default_timezone()
+        self.today = self.now.astimezone(self.desk).date()
+        self.root = reverse("appointments")
+        accounts = [one.provider for one in connections.values()]
+        self.shared = {slug for slug in accounts if accounts.count(slug) > 1}
+
+    def day(self, raw: Raw) -> date:
+        return raw["sorts_at"].astimezone(self.desk).date()  # type: ignore[no-any-return]
+
+    def row(self, raw: Raw) -> Row:
+        connection = self.connections[raw["connection_id"]]
+        people = self.people.get(raw["pk"], [])
+        mine = self.cancellations.get(raw["pk"])
+        is_open = mine is not None and mine.state in OPEN
+        when = moment_or_lane(
+            **{name: raw[name] for name in _COLUMNS[5:12]},
+        )
+        # Two addresses for each of fifty rows: `reverse` would be a tenth of the page's time.
+        url = f"{self.root}appointments/{raw['pk']}/"
+        return Row(
+            pk=raw["pk"],
+            url=url,
+            cancel_url=f"{url}cancel/",
+            start=when.start,
+            end=when.end,
+            lane=when.lane,
+            window=when.window,
+            is_past=self._is_past(raw),
+            who=_clip(_name(people, raw)),
+            others=max(0, len(people) - 1),
+            contact=_clip(_contact(people)),
+            what=_clip(raw["title"]),
+            detail=_clip(" · ".join(_details(raw))),
+            host=_clip(raw["host"]),
+            provider=connection.provider_label,
+            account=connection.name if connection.provider in self.shared else "",
+            status=mine.state if is_open and mine else raw["status"],
+            word=OPEN_WORDS[mine.state] if is_open and mine else _word(raw),
+            why=_clip(_why_cancelled(raw, mine)) if raw["status"] == Status.CANCELLED else "",
+            open_url=mine.get_absolute_url() if is_open and mine else "",
+            can_cancel=self.may_cancel and not is_open and self._can_cancel(raw, connection),
+        )
+
+    def _is_past(self, raw: Raw) -> bool:
+        if ends_at := raw["ends_at"] or raw["starts_at"]:
+            return bool(ends_at < self.now)
+        return bool(raw["day"] < self.today)
+
+    def _can_cancel(self, raw: Raw, connection: Connection) -> bool:
+        """The same answer as `services.cancel.obstacles`, from bare columns."""
+        can = connection.capabilities
+        policy = connection.known_policy
+        return (
+            can.cancels
+            and raw["status"] in LIVE
+            and (can.cancels_past or not self._is_past(raw))
+            and (policy is None or policy.allowed)
+        )
+
+
+def _people(pks: Sequence[int]) -> dict[int, list[tuple[str, str, str]]]:
+    found: dict[int, list[tuple[str, str, str]]] = {}
+    columns = ("appointment_id", "name", "email", "phone")
+    rows = Attendee.objects.filter(appointment_id__in=pks).order_by("appointment_id", "position")
+    for pk, name, email, phone in rows.values_list(*columns):
+        found.setdefault(pk, []).append((name, email, phone))
+    return found
+
+
+def _newest_cancellations(pks: Sequence[int]) -> dict[int, Cancellation]:
+    """For each booking the open cancellation, otherwise the newest that took all of it away."""
+    found: dict[int, Cancellation] = {}
+    rows = Cancellation.objects.filter(appointment_id__in=pks).filter(
+        Q(state__in=OPEN) | Q(state=State.CONFIRMED) & ~Q(scope=Scope.ATTENDEE)
+    )
+    for one in rows.select_related("requested_by").order_by("pk"):
+        known = found.get(one.appointment_id)
+        if known is None or known.state not in OPEN:
+            found[one.appointment_id] = one
+    return found
+
+
+def _name(people: Sequence[tuple[str, str, str]], raw: Raw) -> str:
+    if people:
+        name, email, phone = people[0]
+        return name or email or phone or "Unnamed person"
+    return str(raw["title"] or raw["reference"] or "Nobody named")
+
+
+def _contact(people: Sequence[tuple[str, str, str]]) -> str:
+    if len(people) != 1:
+        return ""
+    name, email, phone = people[0]
+    return phone or (email if name else "")
+
+
+def _details(raw: Raw) -> Iterable[str]:
+    if raw["reference"]:
+        yield raw["reference"]
+    if raw["is_paid"]:
+        yield "paid"
+
+
+def _word(raw: Raw) -> str:
+    if raw["status"] == Status.OTHER and raw["provider_status"]:
+        return _clip(f"“{raw['provider_status']}”")
+    return WORDS[raw["status"]]
+
+
+def _why_cancelled(raw: Raw, mine: Cancellation | None) -> str:
+    if mine is not None:
+        who, why = f"by {name_of(mine.requested_by)}", mine.reason
+    else:
+        who = f"by {raw['cancelled_by']}" if raw["cancelled_by"] else ""
+        why = raw["cancel_reason"]
+    return ": ".join(part for part in (who, why) if part)
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"

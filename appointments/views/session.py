@@ -1,0 +1,39 @@
+"""Coming and leaving."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import logout
+from django.contrib.auth.forms import AuthenticationForm
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods
+
+from appointments.views.request import StaffRequest
+
+
+class LoginForm(AuthenticationForm):
+    """Django's own, with one message for everything that can be wrong."""
+
+    error_messages = {  # noqa: RUF012 - Django's way to declare them
+        "invalid_login": gettext_lazy("This username and password do not go together."),
+        "inactive": gettext_lazy("This username and password do not go together."),
+    }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].label = "Username"
+        self.fields["password"].label = "Password"
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def leave(request: StaffRequest) -> HttpResponse:
+    """End the session; a mere link only asks whether to."""
+    if request.method != "POST":
+        return render(request, "appointments/logout.html")
+    logout(request)
+    response = redirect("login")
+    response["Clear-Site-Data"] = '"cache", "storage"'
+    return response

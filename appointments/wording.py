@@ -1,0 +1,683 @@
+"""
+Every sentence about an outcome, in one place.
+
+A sentence never says more than is known: "cancelled" only where the provider said so or shows it,
+"nothing was sent" only where that is certain, and "we do not know" where we do not. Provider words
+are never part of a sentence; pages show them in a fold-out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from appointments.domain import Capabilities, Change, Informs, Scope
+from appointments.models import (
+    Appointment,
+    Attendee,
+    Booking,
+    Cancellation,
+    CancellationEvent,
+    Connection,
+)
+from appointments.models.cancellations import Event, State
+from appointments.models.connections import WARN_BEFORE_EXPIRY
+from appointments.services.cancel import Conflict, ConflictKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What staff read about one cancellation or booking."""
+
+    title: str
+    sentence: str
+    step: str
+    """What to do next; empty if nothing."""
+    tone: str
+    """`good`, `neutral`, `bad`, `waiting` or `alarm`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    sentence: str
+    tone: str
+    """`info`, `warning` or `bad`."""
+
+
+# --- outcome of a cancellation ----------------------------------------------------------------
+
+
+def outcome(cancellation: Cancellation) -> Outcome:
+    """The state of *cancellation* in words, true for what is known and no more."""
+    return _OUTCOMES[State(cancellation.state)](cancellation)
+
+
+def _requested(cancellation: Cancellation) -> Outcome:
+    provider = cancellation.connection.provider_label
+    if cancellation.unknown_since:
+        return Outcome(
+            title=_("Sending once more"),
+            sentence=_(
+                "%(provider)s still shows it as booked. A repeat is harmless there, "
+                "so it is sent once more."
+            )
+            % {"provider": provider},
+            step="",
+            tone="waiting",
+        )
+    if cancellation.why in ("unreadable", "rate_limited", "connection", "deadline"):
+        return Outcome(
+            title=_("Waiting for %(provider)s") % {"provider": provider},
+            sentence=_(
+                "Nothing has been sent yet: %(why)s Next try at %(time)s, given up at %(end)s."
+            )
+            % {
+                "why": failure(cancellation.why, provider),
+                "time": clock(cancellation.due_at),
+                "end": clock(cancellation.expires_at),
+            },
+            step=_("You can still take it back."),
+            tone="waiting",
+        )
+    return Outcome(
+        title=_("Checking with %(provider)s") % {"provider": provider},
+        sentence=_("The appointment is read once more before anything is sent."),
+        step="",
+        tone="waiting",
+    )
+
+
+def _sending(cancellation: Cancellation) -> Outcome:
+    return Outcome(
+        title=_("Sending to %(provider)s") % _provider(cancellation),
+        sentence=_("The request is on its way. It is not cancelled until the provider says so."),
+        step="",
+        tone="waiting",
+    )
+
+
+def _confirmed(cancellation: Cancellation) -> Outcome:
+    values = _provider(cancellation) | {"time": clock(cancellation.settled_at, seconds=True)}
+    if cancellation.why == "seen_cancelled":
+        sentence = _("%(provider)s shows it as cancelled, read at %(time)s.") % values
+    else:
+        sentence = _("%(provider)s confirmed it at %(time)s.") % values
+    return Outcome(
+        title=_confirmed_title(cancellation),
+        sentence=sentence,
+        step=informed(cancellation.connection.capabilities),
+        tone="good",
+    )
+
+
+def _confirmed_title(cancellation: Cancellation) -> str:
+    match Scope(cancellation.scope):
+        case Scope.ATTENDEE:
+            return _("%(name)s was removed; the appointment goes on") % {
+                "name": cancellation.attendee_name
+            }
+        case Scope.FOLLOWING:
+            return (
+                _("This occurrence is cancelled; the later ones are being checked")
+                if not cancellation.later_ones
+                else _later_title(cancellation)
+            )
+        case Scope.WHOLE:
+            return _("Cancelled")
+
+
+def _later_title(cancellation: Cancellation) -> str:
+    seen = sum(1 for one in cancellation.later_ones if one["seen_cancelled"])
+    total = len(cancellation.later_ones)
+    if seen == total:
+        return ngettext(
+            "Cancelled, with %(count)d later occurrence",
+            "Cancelled, with %(count)d later occurrences",
+            total,
+        ) % {"count": total}
+    return _("Cancelled; of %(total)d later occurrences %(seen)d are seen cancelled so far") % {
+        "total": total,
+        "seen": seen,
+    }
+
+
+def _already(cancellation: Cancellation) -> Outcome:
+    return Outcome(
+        title=_("It was already cancelled"),
+        sentence=_(
+            "%(provider)s shows that it was cancelled before. Your click changed nothing, "
+            "and nobody was told again."
+        )
+        % _provider(cancellation)
+        if cancellation.why == "found_cancelled"
+        else _("%(provider)s says that it was cancelled before, not by your click.")
+        % _provider(cancellation),
+        step="",
+        tone="neutral",
+    )
+
+
+def _refused(cancellation: Cancellation) -> Outcome:
+    provider = _provider(cancellation)
+    reasons: Mapping[str, str] = {
+        "credentials": _("%(provider)s does not accept our key. It is still booked.") % provider,
+        "permission": _("Our key may not cancel at %(provider)s. It is still booked.") % provider,
+        "policy": _("The rules at %(provider)s do not allow it. It is still booked.") % provider,
+        "email": _("%(provider)s did not accept it with this e-mail address. It is still booked.")
+        % provider,
+        "quota": _("The account at %(provider)s is used up for now. It is still booked.")
+        % provider,
+    }
+    steps: Mapping[str, str] = {
+        "credentials": _("Ask an administrator to enter a new key."),
+        "permission": _("Ask an administrator for a key that may cancel."),
+        "policy": _("Ask someone who may cancel in %(provider)s itself, or ring the patient.")
+        % provider,
+        "email": _("Check the address it was booked with, correct it and try again."),
+        "quota": _("Ask an administrator, or wait until 00:00 UTC."),
+    }
+    return Outcome(
+        title=_("Refused by %(provider)s") % provider,
+        sentence=reasons.get(
+            cancellation.why,
+            _("%(provider)s refused. It is still booked.") % provider,
+        ),
+        step=steps.get(
+            cancellation.why, _("See what the provider said, or cancel in its own system.")
+        ),
+        tone="bad",
+    )
+
+
+def _not_sent(cancellation: Cancellation) -> Outcome:
+    provider = cancellation.connection.provider_label
+    return Outcome(
+        title=_("Not sent"),
+        sentence=_("Nothing was sent and nobody was told. %(why)s It is still booked.")
+        % {"why": failure(cancellation.why, provider)},
+        step=_("Ask an administrator to look at this connection.")
+        if cancellation.why in ("credentials", "access_denied")
+        else _("Try again when the provider answers, or ring the patient."),
+        tone="bad",
+    )
+
+
+def _withdrawn(cancellation: Cancellation) -> Outcome:
+    provider = _provider(cancellation)
+    reasons: Mapping[str, str] = {
+        "taken_back": _("It was taken back before anything was sent."),
+        "gone": _("It is no longer at %(provider)s, so nothing was sent.") % provider,
+        "changed_time": _("Its time changed at %(provider)s, so nothing was sent.") % provider,
+        "changed_attendees": _(
+            "The people booked on it changed at %(provider)s, so nothing was sent."
+        )
+        % provider,
+        "changed_status": _("Its status changed at %(provider)s, so nothing was sent.") % provider,
+        "not_permitted": _("Your permission to cancel was withdrawn, so nothing was sent."),
+    }
+    return Outcome(
+        title=_("Withdrawn, nothing was sent"),
+        sentence=reasons.get(cancellation.why, _("Nothing was sent.")),
+        step=""
+        if cancellation.why == "taken_back"
+        else _("Look at the appointment as it is now, then decide again."),
+        tone="neutral",
+    )
+
+
+def _unknown(cancellation: Cancellation) -> Outcome:
+    return Outcome(
+        title=_("Outcome unknown, we are checking"),
+        sentence=_(
+            "The request was sent, but %(provider)s did not answer clearly. "
+            "It may or may not be cancelled. Next check at %(time)s."
+        )
+        % (_provider(cancellation) | {"time": clock(cancellation.due_at, seconds=True)}),
+        step=_("Do not cancel it again. You can close this; it stays under Unsettled."),
+        tone="alarm",
+    )
+
+
+def _needs_human(cancellation: Cancellation) -> Outcome:
+    provider = _provider(cancellation)
+    reasons: Mapping[str, str] = {
+        "probably_cancelled": _(
+            "%(provider)s no longer lists it: it is probably cancelled, but nothing proves it."
+        )
+        % provider,
+        "still_booked": _(
+            "%(provider)s still shows it as booked a while after our request: "
+            "it was probably not cancelled."
+        )
+        % provider,
+        "unreadable": _("%(provider)s could not be read for half an hour.") % provider,
+    }
+    return Outcome(
+        title=_("A person has to find out"),
+        sentence=reasons.get(cancellation.why, _("We could not find out what happened.")),
+        step=_("Look in %(provider)s itself, or ring the patient.") % provider,
+        tone="alarm",
+    )
+
+
+def _settled(cancellation: Cancellation) -> Outcome:
+    return Outcome(
+        title=_("Settled by hand"),
+        sentence=_("%(name)s decided this on %(date)s.")
+        % {
+            "name": person(cancellation.settled_by),
+            "date": moment(cancellation.settled_at),
+        },
+        step="",
+        tone="neutral",
+    )
+
+
+_OUTCOMES: Mapping[State, Callable[[Cancellation], Outcome]] = {
+    State.REQUESTED: _requested,
+    State.SENDING: _sending,
+    State.CONFIRMED: _confirmed,
+    State.ALREADY: _already,
+    State.REFUSED: _refused,
+    State.NOT_SENT: _not_sent,
+    State.WITHDRAWN: _withdrawn,
+    State.UNKNOWN: _unknown,
+    State.NEEDS_HUMAN: _needs_human,
+    State.SETTLED: _settled,
+}
+
+
+def informed(capabilities: Capabilities) -> str:
+    """Who has been told of a confirmed cancellation, and whom to ring."""
+    match capabilities.informs:
+        case Informs.ALL_PARTICIPANTS:
+            return _("The provider mails the people concerned.")
+        case Informs.PRESUMABLY_INVITEE:
+            return _("The provider presumably mails the invitee; it does not promise it.")
+        case Informs.NOT_DOCUMENTED:
+            return _("Whether the provider tells anybody is not documented: ring the patient.")
+        case Informs.PROBABLY_NOBODY:
+            return _("The provider may tell nobody: ring the patient.")
+
+
+# --- before the click -------------------------------------------------------------------------
+
+
+def consequence(
+    appointment: Appointment, *, scope: Scope = Scope.WHOLE, attendee: Attendee | None = None
+) -> str:
+    """One sentence: what will happen to whom, who gets told, and that it is final."""
+    people = list(appointment.attendees.all())
+    return " ".join(
+        (
+            _what_happens(appointment, people, scope=scope, attendee=attendee),
+            _who_is_told(appointment, people),
+            _("This cannot be undone."),
+        )
+    )
+
+
+def _what_happens(
+    appointment: Appointment,
+    people: Sequence[Attendee],
+    *,
+    scope: Scope,
+    attendee: Attendee | None,
+) -> str:
+    when = when_short(appointment)
+    if scope is Scope.ATTENDEE and attendee is not None:
+        return _("Removes %(name)s, one of %(count)d people, from %(when)s; the others stay.") % {
+            "name": attendee.label,
+            "count": len(people),
+            "when": when,
+        }
+    if scope is Scope.FOLLOWING:
+        return _("Cancels %(who)s on %(when)s and all later occurrences of the series.") % {
+            "who": appointment.who,
+            "when": when,
+        }
+    if appointment.is_group or len(people) > 1:
+        return ngettext(
+            "Cancels the whole appointment on %(when)s for %(count)d person.",
+            "Cancels the whole appointment on %(when)s for all %(count)d people.",
+            len(people),
+        ) % {"when": when, "count": len(people)}
+    return _("Cancels the appointment of %(who)s on %(when)s.") % {
+        "who": appointment.who,
+        "when": when,
+    }
+
+
+def _who_is_told(appointment: Appointment, people: Sequence[Attendee]) -> str:
+    label = appointment.connection.provider_label
+    match appointment.capabilities.informs:
+        case Informs.ALL_PARTICIPANTS:
+            return _("%(provider)s mails everyone concerned at once.") % {"provider": label}
+        case Informs.PRESUMABLY_INVITEE:
+            return _("%(provider)s presumably mails the invitee.") % {"provider": label}
+        case Informs.NOT_DOCUMENTED:
+            return _("Whether %(provider)s tells anybody is not documented.") % {"provider": label}
+        case Informs.PROBABLY_NOBODY:
+            return _("%(provider)s may tell nobody: ring them.") % {"provider": label}
+
+
+def reason_reader(capabilities: Capabilities) -> str:
+    """Who reads the reason, said beside the field."""
+    if not capabilities.reason_reaches_provider:
+        return _("Kept here only: this provider takes no reason.")
+    if capabilities.informs is Informs.ALL_PARTICIPANTS:
+        return _("Mailed to everyone booked, unedited.")
+    return _("May be mailed to the invitee: write nothing you would not tell them.")
+
+
+def policy_notice(appointment: Appointment, *, now: datetime | None = None) -> Notice | None:
+    """What the provider's own rules say about cancelling now; None if nothing stands against it."""
+    policy = appointment.connection.known_policy
+    label = appointment.connection.provider_label
+    if policy is None:
+        return None
+    if not policy.allowed:
+        return Notice(
+            sentence=_("%(provider)s does not allow cancelling. Ask someone who may do it there.")
+            % {"provider": label},
+            tone="bad",
+        )
+    left = appointment.starts_at_the_earliest - (now or timezone.now())
+    if left >= policy.notice:
+        return None
+    hours = max(0, int(left / timedelta(hours=1)))
+    return Notice(
+        sentence=_(
+            "%(left)d h left, %(provider)s asks for %(notice)d h. It will probably refuse; "
+            "you can still try."
+        )
+        % {"left": hours, "provider": label, "notice": policy.notice / timedelta(hours=1)},
+        tone="warning",
+    )
+
+
+def conflict(found: Conflict) -> str:
+    """Why nothing was recorded, and what to do."""
+    match found.kind:
+        case ConflictKind.STALE:
+            return _(
+                "This appointment changed since you opened it. Nothing was sent. "
+                "Look at it as it is now, then press the button again."
+            )
+        case ConflictKind.ALREADY_OPEN if found.cancellation is not None:
+            return _(
+                "%(name)s asked for this at %(time)s. Nothing was sent by your click; "
+                "see how theirs goes."
+            ) % {
+                "name": person(found.cancellation.requested_by),
+                "time": clock(found.cancellation.requested_at),
+            }
+        case ConflictKind.ALREADY_OPEN:
+            return _("A cancellation of this appointment is under way. Nothing was sent.")
+        case ConflictKind.SERIES_OPEN:
+            return _(
+                "A cancellation that touches this series is under way. Nothing was sent; "
+                "wait for its outcome."
+            )
+        case ConflictKind.NOT_LIVE:
+            return _("This appointment is not booked any more. Nothing was sent.")
+        case ConflictKind.PAST:
+            return _("This appointment is over; its provider cannot cancel it. Nothing was sent.")
+        case ConflictKind.POLICY_FORBIDS:
+            return _("The provider does not allow cancelling. Nothing was sent.")
+
+
+def change_sentence(changes: Sequence[Change]) -> str:
+    """What moved since the dialog was opened."""
+    words = {
+        Change.TIME: _("its time"),
+        Change.ATTENDEES: _("the people booked on it"),
+        Change.STATUS: _("its status"),
+    }
+    return _("This changed since you opened it: %(what)s.") % {
+        "what": ", ".join(words[one] for one in changes)
+    }
+
+
+# --- connections ------------------------------------------------------------------------------
+
+_FAILURES: Mapping[str, Promise | str] = {
+    "credentials": gettext_lazy("%(provider)s does not accept our key."),
+    "access_denied": gettext_lazy("Our key may not do this at %(provider)s."),
+    "rate_limited": gettext_lazy("%(provider)s is busy."),
+    "connection": gettext_lazy("%(provider)s cannot be reached."),
+    "deadline": gettext_lazy("%(provider)s does not answer in time."),
+    "name_lookup": gettext_lazy("The address of %(provider)s cannot be found."),
+    "tls": gettext_lazy("The secure connection to %(provider)s cannot be made."),
+    "private_address": gettext_lazy(
+        "The address of %(provider)s lies inside our own network, which is not allowed."
+    ),
+    "unreadable": gettext_lazy("%(provider)s cannot be read at the moment."),
+    "lifetime_over": gettext_lazy("It waited too long to be sent."),
+    "suspicious": gettext_lazy("The list of %(provider)s looks incomplete and was not believed."),
+    "interrupted": gettext_lazy("The last refresh was interrupted."),
+    "cannot_decrypt": gettext_lazy("The stored key of %(provider)s cannot be read here."),
+}
+
+
+def failure(code: str, provider: str) -> str:
+    """One sentence about a failing provider, from the code of the error."""
+    sentence = _FAILURES.get(code, gettext_lazy("%(provider)s answers in a way we do not know."))
+    return str(sentence) % {"provider": provider}
+
+
+def freshness(connection: Connection, *, now: datetime | None = None) -> str:
+    """How old our copy of a connection is, or since when it fails."""
+    health = getattr(connection, "health", None)
+    if health is not None and health.failing_since is not None:
+        return _("failing since %(time)s") % {"time": moment(health.failing_since)}
+    if health is None or health.read_at is None:
+        return _("not read yet")
+    return _("read %(age)s ago") % {"age": age((now or timezone.now()) - health.read_at)}
+
+
+def expiry_notice(connection: Connection) -> Notice | None:
+    """A warning before a key ends, from two weeks ahead."""
+    today = timezone.localdate()
+    ends = connection.credentials_expire_on
+    if ends is None or not connection.expires_within(WARN_BEFORE_EXPIRY, today=today):
+        return None
+    days = (ends - today).days
+    values = {"name": connection.name, "date": date_format(ends, "j F"), "days": days}
+    if days < 0:
+        return Notice(sentence=_("The key of %(name)s ended on %(date)s.") % values, tone="bad")
+    return Notice(
+        sentence=ngettext(
+            "The key of %(name)s ends on %(date)s, in %(days)d day.",
+            "The key of %(name)s ends on %(date)s, in %(days)d days.",
+            days,
+        )
+        % values,
+        tone="warning",
+    )
+
+
+# --- bookings ---------------------------------------------------------------------------------
+
+
+def booking_outcome(booking: Booking) -> Outcome:
+    """The state of a request to schedule, in words."""
+    provider = {"provider": booking.connection.provider_label}
+    match Booking.State(booking.state):
+        case Booking.State.REQUESTED:
+            return Outcome(
+                title=_("Waiting to be sent"),
+                sentence=_("Nothing has been sent to %(provider)s yet.") % provider,
+                step="",
+                tone="waiting",
+            )
+        case Booking.State.SENDING:
+            return Outcome(
+                title=_("Sending to %(provider)s") % provider,
+                sentence=_("It is not booked until the provider says so."),
+                step="",
+                tone="waiting",
+            )
+        case Booking.State.CONFIRMED:
+            return _booked(booking)
+        case Booking.State.AWAITS_CONFIRMATION:
+            return Outcome(
+                title=_("Waiting for confirmation"),
+                sentence=_(
+                    "%(provider)s noted it down, but nothing is booked until the person "
+                    "confirms by mail."
+                )
+                % provider,
+                step=_("Tell them to look at their mail."),
+                tone="neutral",
+            )
+        case Booking.State.REFUSED:
+            return Outcome(
+                title=_("Refused by %(provider)s") % provider,
+                sentence=_refused_booking(booking.why) % provider,
+                step=_("Correct it, or choose another time."),
+                tone="bad",
+            )
+        case Booking.State.NOT_SENT:
+            return Outcome(
+                title=_("Not sent"),
+                sentence=_("Nothing was booked. %(why)s")
+                % {"why": failure(booking.why, booking.connection.provider_label)},
+                step=_("Try again later."),
+                tone="bad",
+            )
+        case Booking.State.UNKNOWN:
+            return Outcome(
+                title=_("Outcome unknown, we are checking"),
+                sentence=_(
+                    "The request was sent, but %(provider)s did not answer clearly. "
+                    "Its list is being read."
+                )
+                % provider,
+                step=_("Do not book it again."),
+                tone="alarm",
+            )
+        case Booking.State.NEEDS_HUMAN:
+            return Outcome(
+                title=_("A person has to find out"),
+                sentence=_("%(provider)s does not list it. It was probably not booked.") % provider,
+                step=_("Look in %(provider)s itself before booking again.") % provider,
+                tone="alarm",
+            )
+        case Booking.State.SETTLED:
+            return Outcome(title=_("Settled by hand"), sentence="", step="", tone="neutral")
+
+
+def _booked(booking: Booking) -> Outcome:
+    provider = booking.connection.provider_label
+    if booking.booked_at is not None and booking.booked_at != booking.starts_at:
+        return Outcome(
+            title=_("Booked, but at another time"),
+            sentence=_("You asked for %(asked)s; %(provider)s shows %(shown)s.")
+            % {
+                "asked": moment(booking.starts_at),
+                "provider": provider,
+                "shown": moment(booking.booked_at),
+            },
+            step=_("Check the time zone of this connection, and tell the patient the right time."),
+            tone="alarm",
+        )
+    sentence = _("%(provider)s confirmed %(time)s.") % {
+        "provider": provider,
+        "time": moment(booking.booked_at or booking.starts_at),
+    }
+    return Outcome(title=_("Booked"), sentence=sentence, step="", tone="good")
+
+
+def _refused_booking(why: str) -> str:
+    sentences: Mapping[str, str] = {
+        "credentials": _("%(provider)s does not accept our key."),
+        "permission": _("Our key may not book at %(provider)s."),
+        "slot_taken": _("This time is not free at %(provider)s."),
+        "duplicate": _("%(provider)s says that this person has a booking already."),
+        "quota": _("The account at %(provider)s is used up for now."),
+    }
+    return sentences.get(why, _("%(provider)s did not accept the data."))
+
+
+# --- history ----------------------------------------------------------------------------------
+
+_EVENTS: Mapping[Event, Promise] = {
+    Event.ASKED: gettext_lazy("Asked to cancel"),
+    Event.CLAIMED: gettext_lazy("Sent to the provider"),
+    Event.FOUND_CANCELLED: gettext_lazy("Read: it is cancelled"),
+    Event.FOUND_CHANGED: gettext_lazy("Read: it changed, so nothing was sent"),
+    Event.FOUND_GONE: gettext_lazy("Read: no longer shown by the provider"),
+    Event.TAKEN_BACK: gettext_lazy("Taken back"),
+    Event.NOT_PERMITTED: gettext_lazy("Not permitted any more"),
+    Event.LIFETIME_OVER: gettext_lazy("Waited too long to be sent"),
+    Event.KEY_REFUSED: gettext_lazy("The provider did not accept our key"),
+    Event.NOTHING_LEFT_US_YET: gettext_lazy("Nothing was done; tried again later"),
+    Event.NOTHING_LEFT_US: gettext_lazy("Nothing was done; given up"),
+    Event.PROVIDER_CONFIRMED: gettext_lazy("Confirmed by the provider"),
+    Event.PROVIDER_SAID_ALREADY: gettext_lazy("The provider: it was cancelled already"),
+    Event.PROVIDER_REFUSED: gettext_lazy("Refused by the provider"),
+    Event.UNCLEAR: gettext_lazy("No clear answer"),
+    Event.LEASE_EXPIRED: gettext_lazy("The worker stopped while it was being sent"),
+    Event.REPEAT_IS_DUE: gettext_lazy("Read: still booked; sent once more"),
+    Event.HANDED_OVER: gettext_lazy("Handed over to a person"),
+    Event.SENT_AGAIN: gettext_lazy("Sent again by a person"),
+    Event.SETTLED_BY_HAND: gettext_lazy("Settled by a person"),
+    Event.CONTRADICTED: gettext_lazy("Listed as booked again by the provider"),
+}
+
+
+def event_sentence(event: CancellationEvent) -> str:
+    """One step of the history, for the timeline."""
+    return str(_EVENTS[Event(event.event)])
+
+
+# --- small words ------------------------------------------------------------------------------
+
+
+def _provider(cancellation: Cancellation) -> dict[str, str]:
+    return {"provider": cancellation.connection.provider_label}
+
+
+def person(user: object) -> str:
+    """A member of staff by name, or by login where no name is known."""
+    name = getattr(user, "get_full_name", str)()
+    return name or getattr(user, "username", "") or _("somebody")
+
+
+def clock(when: datetime | None, *, seconds: bool = False) -> str:
+    return f"{timezone.localtime(when):{'%H:%M:%S' if seconds else '%H:%M'}}" if when else "-"
+
+
+def moment(when: datetime | None) -> str:
+    if when is None:
+        return "-"
+    local = timezone.localtime(when)
+    if local.date() == timezone.localdate():
+        return f"{local:%H:%M}"
+    return f"{date_format(local, 'D j M')} {local:%H:%M}"
+
+
+def when_short(appointment: Appointment) -> str:
+    """Day and time of a booking, or day and session where there is no time."""
+    if appointment.starts_at is not None:
+        local = timezone.localtime(appointment.starts_at)
+        return f"{date_format(local, 'D j M')}, {local:%H:%M}"
+    day = date_format(appointment.day, "D j M") if appointment.day else ""
+    return ", ".join(part for part in (day, appointment.session, appointment.batch) if part)
+
+
+def age(period: timedelta) -> str:
+    """A period in its largest whole unit: `40 s`, `3 min`, `2 h`, `4 d`."""
+    seconds = max(0, int(period.total_seconds()))
+    for size, unit in ((86400, _("d")), (3600, _("h")), (60, _("min"))):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} {_('s')}"
