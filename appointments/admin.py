@@ -27,7 +27,7 @@ from appointments.models import (
     ReasonPreset,
     SyncRun,
 )
-from appointments.models.fields import CannotDecrypt
+from appointments.models.secrets import CannotDecrypt
 from appointments.providers.registry import PROVIDERS
 from appointments.services import connect as connecting
 from appointments.services.sync import sync_soon
@@ -123,7 +123,13 @@ class ConnectionForm(forms.ModelForm[Connection]):
         return cleaned
 
     def _stored(self) -> dict[str, str]:
-        return dict(self.instance.credentials or {}) if self.instance.pk else {}
+        """What is stored, so that one field may be changed alone; nothing if it is unreadable."""
+        if not self.instance.pk:
+            return {}
+        try:
+            return self.instance.credentials
+        except CannotDecrypt:
+            return {}
 
     @staticmethod
     def _checked(check: Any, value: str) -> str:
@@ -168,7 +174,7 @@ class ConnectionAdmin(admin.ModelAdmin[Connection]):
         return super().get_form(request, obj, change, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
-        return super().get_queryset(request).select_related("health").defer("credentials")
+        return super().get_queryset(request).select_related("health")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # What was cancelled through it must stay explainable: switch it off instead.

@@ -16,10 +16,10 @@ def register_all() -> None:
 
 def check_credential_keys(**_: Any) -> list[CheckMessage]:
     """The keys can be used; without this, the first connection would find out."""
-    from appointments.models.fields import encrypt
+    from appointments.models.secrets import seal
 
     try:
-        encrypt({})
+        seal({})
     except ImproperlyConfigured as error:
         return [Error(str(error), id="appointments.E002")]
     return []

@@ -52,9 +52,16 @@ class Desk:
 
     @cached_property
     def soon(self) -> datetime:
-        """The day after tomorrow at noon UTC: far enough for any notice, daytime everywhere."""
-        noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
-        return noon + timedelta(days=2)
+        """
+        15:00 UTC, two to six days ahead, from Monday to Wednesday.
+
+        Far enough for any notice, a working day (and so is the next), daytime everywhere.
+        """
+        noon = datetime.now(UTC).replace(hour=15, minute=0, second=0, microsecond=0)
+        day = noon + timedelta(days=2)
+        while day.weekday() > 2:
+            day += timedelta(days=1)
+        return day
 
     # --- at the provider
 

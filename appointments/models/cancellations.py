@@ -221,9 +221,11 @@ class Cancellation(models.Model):
             ),
         )
         indexes = (
-            models.Index(fields=("due_at",), condition=Q(due_at__isnull=False), name="due"),
-            models.Index(fields=("connection", "lease_until"), name="in_flight"),
-            models.Index(fields=("-requested_at", "-id"), name="activity"),
+            models.Index(
+                fields=("due_at",), condition=Q(due_at__isnull=False), name="cancellation_due"
+            ),
+            models.Index(fields=("connection", "lease_until"), name="cancellation_in_flight"),
+            models.Index(fields=("-requested_at", "-id"), name="cancellation_activity"),
         )
 
     def __str__(self) -> str:
@@ -394,16 +396,21 @@ class ReasonPreset(models.Model):
     class Meta:
         ordering = ("position", "label")
         constraints = (
+            models.UniqueConstraint(fields=("connection", "code"), name="preset_codes_are_unique"),
             models.UniqueConstraint(
-                fields=("connection", "code"),
-                name="preset_codes_are_unique",
-                nulls_distinct=False,
+                fields=("code",),
+                condition=Q(connection__isnull=True),
+                name="general_preset_codes_are_unique",
             ),
             models.UniqueConstraint(
                 fields=("connection",),
                 condition=Q(is_default=True),
                 name="one_default_preset_per_connection",
-                nulls_distinct=False,
+            ),
+            models.UniqueConstraint(
+                fields=("is_default",),
+                condition=Q(is_default=True, connection__isnull=True),
+                name="one_general_default_preset",
             ),
         )
 

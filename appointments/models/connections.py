@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from appointments.domain import Account, CancellationPolicy, Capabilities, Service
-from appointments.models.fields import EncryptedJSONField
+from appointments.models.secrets import seal, unseal
 from appointments.providers.base import Provider
 from appointments.providers.registry import PROVIDERS, provider_class, provider_for
 
@@ -38,7 +39,7 @@ class Connection(models.Model):
     time_zone = models.CharField(
         max_length=64, help_text="IANA name, for instance Europe/Amsterdam: the practice's clock."
     )
-    credentials = EncryptedJSONField(editable=False)
+    sealed_credentials = models.TextField(editable=False)
     credentials_expire_on = models.DateField(
         null=True, blank=True, help_text="If the key has an end date, staff are warned before it."
     )
@@ -55,6 +56,21 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """
+        What lets us in. Only read where a provider is about to be called.
+
+        Raises:
+            CannotDecrypt: none of the installation's keys fits.
+        """
+        found: dict[str, str] = unseal(self.sealed_credentials)
+        return found
+
+    @credentials.setter
+    def credentials(self, value: Mapping[str, str]) -> None:
+        self.sealed_credentials = seal(dict(value))
 
     @property
     def adapter(self) -> type[Provider]:

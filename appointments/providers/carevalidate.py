@@ -117,6 +117,7 @@ class CareValidate(Provider):
         reason_is_mailed=True,
         cancels_past=False,
         informs=Informs.PRESUMABLY_INVITEE,
+        lingers_minutes=10,
         schedule_fields=(
             ScheduleField(name="service"),
             ScheduleField(name="starts_at"),

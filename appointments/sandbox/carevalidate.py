@@ -139,7 +139,7 @@ class CareValidateWorld(World):
 
     def tally(self) -> tuple[int, int]:
         events = self.state["events"]
-        return len(events), sum(one["isDeleted"] for one in events)
+        return len(events), sum(one["deleted_at"] is not None for one in events)
 
     def add(
         self,

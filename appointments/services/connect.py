@@ -44,24 +44,19 @@ def connect(
     if not name or len(name) > _NAME_LIMIT or not name.isprintable():
         raise BadConnection(f"The name must have 1 to {_NAME_LIMIT} printable characters.")
     existing = Connection.objects.filter(name=name).first()
-    if existing is not None and existing.provider != slug:
+    connection = existing or Connection(name=name, provider=slug, time_zone=settings.TIME_ZONE)
+    if connection.provider != slug:
         raise BadConnection(
-            f"{name!r} is a connection to {existing.provider_label}; choose another name."
+            f"{name!r} is a connection to {connection.provider_label}; choose another name."
         )
-    zone = time_zone or (existing.time_zone if existing else settings.TIME_ZONE)
+    connection.base_url = checked_base_url(base_url)
+    connection.credentials = checked_credentials(slug, credentials)
+    connection.time_zone = checked_zone(time_zone or connection.time_zone)
+    connection.is_active = True
     with transaction.atomic():
-        connection, created = Connection.objects.update_or_create(
-            name=name,
-            defaults={
-                "provider": slug,
-                "base_url": checked_base_url(base_url),
-                "credentials": checked_credentials(slug, credentials),
-                "time_zone": checked_zone(zone),
-                "is_active": True,
-            },
-        )
+        connection.save()
         sync_soon(connection)
-    return connection, created
+    return connection, existing is None
 
 
 def checked_credentials(slug: str, credentials: Mapping[str, str]) -> dict[str, str]:

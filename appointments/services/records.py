@@ -108,7 +108,7 @@ def _store_batch(
         if row is not None and _is_outdated(row, record, read_at=read_at):
             outdated += 1
             continue
-        made = _row(connection, _with_known_window(record, row), read_at=read_at)
+        made = _row(connection, _remembering(record, row), read_at=read_at)
         if row is not None and row.content == made.content and row.missing_since is None:
             unchanged += 1
             continue
@@ -190,9 +190,18 @@ def _row(connection: Connection, record: BookedAppointment, *, read_at: datetime
     return row
 
 
-def _with_known_window(record: BookedAppointment, row: Appointment | None) -> BookedAppointment:
-    """HuskyVoice shows a window only while it is open: one that was seen is remembered."""
-    if row is None or record.window is not None or record.day is None:
+def _remembering(record: BookedAppointment, row: Appointment | None) -> BookedAppointment:
+    """
+    *record* with what its provider shows only at times.
+
+    MijnKlantportaal never repeats the title it was given; HuskyVoice shows a window only while it
+    is open. What was known once stays known.
+    """
+    if row is None:
+        return record
+    if not record.title:
+        record = replace(record, title=row.title)
+    if record.window is not None or record.day is None:
         return record
     if row.window_starts is None or row.window_ends is None:
         return record

@@ -26,7 +26,7 @@ from appointments.domain import (
 from appointments.models import Appointment, Cancellation, Connection, ConnectionHealth, SyncRun
 from appointments.models.appointments import day_start
 from appointments.models.cancellations import DONE
-from appointments.models.fields import CannotDecrypt
+from appointments.models.secrets import CannotDecrypt
 from appointments.providers.base import Provider
 from appointments.services.queue import SYNC_CONNECTION, wake
 from appointments.services.records import store

@@ -22,13 +22,13 @@ from appointments.forms import FilterForm
 from appointments.models import Appointment, Connection
 from appointments.models.appointments import AppointmentQuerySet, digits, fold
 from appointments.providers.registry import PROVIDERS
-from appointments.services.cancel import obstacles
+from appointments.services.cancel import Conflict, obstacles
 from appointments.views.polling import knows
 from appointments.views.request import StaffRequest, is_background, wants_fragment
-from appointments.views.rows import Slice, days_of, look_of, slice_of
+from appointments.views.rows import Slice, days_of, look_of, slice_of, word_of
 from appointments.views.timeline import timeline
 from appointments.views.when import clock_elsewhere, day_nearness, day_title, when
-from appointments.wording import Notice, expiry_notice, failure, freshness, policy_notice
+from appointments.wording import Notice, conflict, expiry_notice, failure, freshness, policy_notice
 
 OTHER_BOOKINGS = 8
 """Of the same person, at most this many are shown."""
@@ -84,8 +84,10 @@ def detail(request: StaffRequest, pk: int) -> HttpResponse:
         Appointment.objects.select_related("connection__health").prefetch_related("attendees"),
         pk=pk,
     )
+    is_fragment = wants_fragment(request)
     context = detail_context(request, appointment)
-    name = "appointments/detail.html" + ("#panel" if wants_fragment(request) else "")
+    context["is_page"] = not is_fragment or "page" in request.GET
+    name = "appointments/detail.html" + ("#panel" if is_fragment else "")
     return render(request, name, context)
 
 
@@ -164,13 +166,22 @@ def _list_context(
         "zone": settings.TIME_ZONE,
         "here": _address(kept | paged),
         "is_filtered": bool(set(kept) - {"from", "to"}),
-        "filters": {name: _address(_without(kept, name)) for name in kept},
+        "pills": [
+            {"field": field, "remove": _address(_without(kept, field.name)) if field.name in kept else ""}
+            for field in form
+            if field.name != "q" and (field.name != "connection" or _shares_providers(connections))
+        ],
         "all_days": _address(_without(kept, "from", "to")),
         "without_filters": _address({name: kept[name] for name in ("from", "to") if name in kept}),
         "earlier": _address(kept | {"before": shown.earlier}) if shown.earlier else "",
         "later": _address(kept | {"after": shown.later}) if shown.later else "",
         **_day_links(kept, span),
     }
+
+
+def _shares_providers(connections: Mapping[int, Connection]) -> bool:
+    """Whether choosing an account says more than choosing its provider."""
+    return len({one.provider for one in connections.values()}) < len(connections)
 
 
 def _kept(form: FilterForm) -> dict[str, str]:
@@ -213,7 +224,7 @@ def _day_links(kept: Mapping[str, str], span: Span) -> dict[str, Any]:
 def _span_title(span: Span, *, today: date) -> str:
     first = _day_name(span.first, today=today)
     if span.last is None:
-        return f"From {first}"
+        return f"From {first.lower()}" if day_nearness(span.first, today=today) else f"From {first}"
     if span.last == span.first:
         return first
     return f"{first} to {span.last:%a} {span.last.day} {span.last:%b}"
@@ -263,17 +274,20 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
     )
     open_one = next((one for one in cancellations if one.is_open), None)
     may_cancel = request.user.has_perm("appointments.cancel_appointment")
+    obstacle = obstacles(appointment)
     return {
         "appointment": appointment,
         "facts": facts(appointment),
+        "status_word": status_word(appointment),
         "people": [
             {"person": one, "clock": clock_elsewhere(appointment, one)}
             for one in appointment.attendees.all()
         ],
         "meeting_link": safe_link(appointment.meeting_link),
         "open_cancellation": open_one,
-        "obstacle": obstacles(appointment),
-        "can_cancel": may_cancel and open_one is None and obstacles(appointment) is None,
+        "obstacle": obstacle,
+        "obstacle_sentence": conflict(Conflict(kind=obstacle)) if obstacle else "",
+        "can_cancel": may_cancel and open_one is None and obstacle is None,
         "may_cancel": may_cancel,
         "policy": policy_notice(appointment) if appointment.is_live else None,
         "others": _other_bookings(appointment),
@@ -301,6 +315,11 @@ def facts(appointment: Appointment) -> dict[str, Any]:
     }
 
 
+def status_word(appointment: Appointment) -> str:
+    """The status in our word, or in the provider's where we have none."""
+    return word_of(appointment.status, appointment.provider_status)
+
+
 def safe_link(address: str) -> str:
     """*address* if a browser may be sent there, otherwise nothing."""
     return address if address.lower().startswith("https://") and address.isprintable() else ""
@@ -326,7 +345,12 @@ def _other_bookings(appointment: Appointment) -> list[dict[str, Any]]:
     )
     today = timezone.localdate()
     return [
-        {"appointment": one, "when": at, "day": day_title(at.day, today=today)}
+        {
+            "appointment": one,
+            "when": at,
+            "day": day_title(at.day, today=today),
+            "word": status_word(one),
+        }
         for one in found
         for at in [when(one)]
     ]

@@ -109,6 +109,7 @@ def look(request: StaffRequest, pk: int) -> HttpResponse:
 
     fresh = _appointment(pk)
     form = _form(fresh, typed=request.POST)
+    form.fields["reason"].widget.attrs.pop("autofocus")  # she may be typing elsewhere by now
     response = _dialog(request, fresh, form, notice=_news(fresh, found), is_gone=found.gone)
     response["HX-Retarget"] = "#cancel"
     response["HX-Reswap"] = "outerMorph"
@@ -275,7 +276,7 @@ def _accepted(request: StaffRequest, cancellation: Cancellation) -> HttpResponse
         response = redirect(cancellation)
         response.status_code = 303
         return response
-    context = state_context(cancellation) | {"in_dialog": True}
+    context = state_context(cancellation) | {"facts": facts(cancellation.appointment)}
     response = render(request, "appointments/cancellation.html#accepted", context)
     response["HX-Trigger"] = CHANGED
     return response

@@ -251,7 +251,7 @@ class _RowMaker:
             provider=connection.provider_label,
             account=connection.name if connection.provider in self.shared else "",
             status=mine.state if is_open and mine else raw["status"],
-            word=OPEN_WORDS[mine.state] if is_open and mine else _word(raw),
+            word=OPEN_WORDS[mine.state] if is_open and mine else word_of(raw["status"], raw["provider_status"]),
             why=_clip(_why_cancelled(raw, mine)) if raw["status"] == Status.CANCELLED else "",
             open_url=mine.get_absolute_url() if is_open and mine else "",
             can_cancel=self.may_cancel and not is_open and self._can_cancel(raw, connection),
@@ -312,15 +312,16 @@ def _contact(people: Sequence[tuple[str, str, str]]) -> str:
 
 def _details(raw: Raw) -> Iterable[str]:
     if raw["reference"]:
-        yield raw["reference"]
+        yield f"Ref. {raw['reference']}"
     if raw["is_paid"]:
         yield "paid"
 
 
-def _word(raw: Raw) -> str:
-    if raw["status"] == Status.OTHER and raw["provider_status"]:
-        return _clip(f"“{raw['provider_status']}”")
-    return WORDS[raw["status"]]
+def word_of(status: str, theirs: str) -> str:
+    """The status in our word, or in the provider's where we have none."""
+    if status == Status.OTHER and theirs:
+        return _clip(f"“{theirs}”")
+    return WORDS[status]
 
 
 def _why_cancelled(raw: Raw, mine: Cancellation | None) -> str:

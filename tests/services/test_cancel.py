@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -141,7 +142,10 @@ def test_an_absurd_wait_ends_as_not_sent(slug: str, desk: Desk) -> None:
 def test_a_refused_key_is_refused_without_another_look(slug: str, status: int, desk: Desk) -> None:
     """401 and 403 say plainly that nothing was done."""
     appointment = desk.book(slug)
-    body = {"message": "no", "error": {"code": "INSUFFICIENT_SCOPE", "message": "no"}}
+    body: dict[str, Any] = {
+        "message": "no",
+        "error": {"code": "INSUFFICIENT_SCOPE", "message": "no"},
+    }
     if slug == "carevalidate":
         body = {"status": status, "success": False, "message": "no"}
     desk.fault(slug, "status", status=status, body=body)

@@ -1,0 +1,329 @@
+/*
+ * The little script there is. Everything but live updates works without it.
+ *
+ * It keeps what staff typed, above all: whatever fails while a cancel form is open is said inside
+ * the dialog, and the page stays.
+ */
+(() => {
+  "use strict";
+
+  const dialog = document.getElementById("dialog");
+  if (!dialog) return;
+
+  const help = document.getElementById("help");
+  const panel = document.getElementById("panel");
+  const beside = matchMedia("(min-width: 75em)");
+  const hovers = matchMedia("(hover: hover)");
+  const on = (name, handler) => document.addEventListener(name, handler);
+  const cancelForm = () => document.getElementById("cancel-form");
+
+  // --- requests
+
+  /** The token of the login that is valid now, also if it was made in another tab since. */
+  function csrfToken() {
+    const name = `${document.querySelector('meta[name="csrf-cookie"]').content}=`;
+    const pair = document.cookie.split("; ").find((one) => one.startsWith(name));
+    return pair ? decodeURIComponent(pair.slice(name.length)) : "";
+  }
+
+  on("htmx:config:request", (event) => {
+    const { ctx } = event.detail;
+    const token = csrfToken();
+    if (ctx.request.method === "POST" && token) {
+      ctx.request.headers["X-CSRFToken"] = token;
+      ctx.request.body.delete("csrfmiddlewaretoken");
+    }
+    if (panel && ctx.target === panel && !beside.matches) {
+      event.preventDefault();
+      location.assign(ctx.sourceElement.href);
+    }
+  });
+
+  on("htmx:before:response", (event) => {
+    const address = event.detail.ctx.hx.redirect;
+    if (!address || !cancelForm()) return;
+    event.preventDefault();
+    const login = document.createElement("a");
+    login.href = new URL(address, location.href).pathname;
+    login.target = "_blank";
+    login.rel = "noopener";
+    login.textContent = "Log in in a new tab";
+    complain(
+      "Your session has ended. Nothing was sent, and your text is still here. ",
+      login,
+      ", then press the button again.",
+    );
+  });
+
+  const DRAWN_AGAIN = new Set([409, 422]);
+  const COMPLAINTS = {
+    403: "You may not do this. Ask an administrator of the portal. Nothing was sent.",
+    404: "This does not exist any more. Nothing was sent.",
+  };
+  const OURS =
+    "The portal itself failed. You can press the button again: it is carried out once, however often it arrives.";
+  const OFFLINE =
+    "The portal cannot be reached. Your text is still here; press the button again when the connection is back. It is carried out once, however often it arrives.";
+
+  const isBackground = (ctx) => ctx.request.headers["X-Background"] === "true";
+
+  on("htmx:before:swap", (event) => {
+    const { ctx, tasks } = event.detail;
+    const status = ctx.response.status;
+    if (status >= 400 && !DRAWN_AGAIN.has(status)) {
+      event.preventDefault();
+      if (!isBackground(ctx)) complain(COMPLAINTS[status] ?? OURS);
+    } else if (ctx.sourceElement.id === "list" && wouldMove(tasks[0]?.fragment)) {
+      event.preventDefault();
+      hold();
+    }
+  });
+
+  on("htmx:error", (event) => {
+    const { ctx } = event.detail;
+    if (ctx && !ctx.response && !isBackground(ctx)) complain(OFFLINE);
+  });
+
+  /** Say what went wrong where she looks: in the open dialog, or in one of its own. */
+  function complain(...parts) {
+    let place = document.getElementById("dialog-alert");
+    if (!place) {
+      const part = document.createElement("div");
+      part.className = "dialog-part";
+      place = document.createElement("p");
+      place.setAttribute("role", "alert");
+      const end = document.createElement("form");
+      end.method = "dialog";
+      end.className = "cancel-end";
+      const close = document.createElement("button");
+      close.className = "button";
+      close.textContent = "Close";
+      end.append(close);
+      part.append(place);
+      dialog.replaceChildren(part, end);
+      if (!dialog.open) dialog.showModal();
+    }
+    place.className = "note note-bad";
+    const text = document.createElement("span");
+    text.append(...parts);
+    place.replaceChildren(text);
+    place.scrollIntoView({ block: "nearest" });
+  }
+
+  // --- the list does not move under the mouse
+
+  let isHeld = false;
+  let isForced = false;
+
+  function wouldMove(fragment) {
+    const list = document.getElementById("list");
+    if (!fragment || isForced || dialog.open || !hovers.matches || !list.matches(":hover")) {
+      return false;
+    }
+    const order = (root) => [...root.querySelectorAll(".row")].map((row) => row.id).join();
+    return order(list) !== order(fragment);
+  }
+
+  function hold() {
+    isHeld = true;
+    document.querySelector(".held").hidden = false;
+  }
+
+  function release() {
+    isHeld = false;
+    isForced = true;
+    document.dispatchEvent(new CustomEvent("desk-changed"));
+  }
+
+  on("pointerover", (event) => {
+    if (isHeld && !event.target.closest("#list")) release();
+  });
+
+  // --- after something new came
+
+  on("htmx:after:swap", (event) => {
+    const { ctx } = event.detail;
+    if (ctx.target === dialog && !dialog.open) dialog.showModal();
+    if (ctx.target === panel) openedPanel(ctx);
+    if (ctx.sourceElement.id === "list") isForced = false;
+    if (ctx.sourceElement === cancelForm() || ctx.target?.id === "cancel") answered(ctx);
+    enhance();
+  });
+
+  /** Put the focus where the next step is. */
+  function answered(ctx) {
+    if (isBackground(ctx)) return;
+    const wrong = dialog.querySelector('[aria-invalid="true"], fieldset:has(.error) input');
+    (wrong ?? (cancelForm() ? null : document.getElementById("dialog-title")))?.focus();
+  }
+
+  function enhance() {
+    for (const one of document.querySelectorAll("[data-copy], [data-help]")) one.hidden = false;
+    markOpenRow();
+    fillFromLook();
+    nameTheAct();
+    for (const one of document.querySelectorAll("[data-counter]")) count(one);
+  }
+
+  dialog.addEventListener("close", () => dialog.replaceChildren());
+
+  // --- the cancel dialog
+
+  /** The button names what it does, and the sentence says what will happen. */
+  function nameTheAct() {
+    const chosen = cancelForm()?.querySelector("[data-act]:checked");
+    const button = document.querySelector("#cancel-submit span");
+    if (!chosen || !button) return;
+    button.textContent = chosen.dataset.act;
+    const sentence = document.getElementById("consequence");
+    sentence.textContent = chosen.dataset.consequence;
+    sentence.classList.remove("consequence-open");
+  }
+
+  /** An address that the provider gave only now, unless one is typed already. */
+  function fillFromLook() {
+    const look = document.querySelector("#look[data-fill]");
+    const field = look && document.getElementById(look.dataset.fill);
+    if (field && !field.value) field.value = look.dataset.value;
+  }
+
+  /** Length as it is limited: in UTF-16 units, which is what `length` counts. */
+  function count(place) {
+    const field = document.getElementById(place.dataset.counter);
+    if (!field) return;
+    place.hidden = field.value.length === 0;
+    place.textContent = `${field.value.length} of ${field.maxLength}`;
+  }
+
+  let filled = "";
+
+  function fillReason(choice) {
+    const field = document.getElementById(choice.dataset.fills);
+    const text = choice.selectedOptions[0].dataset.text;
+    if (!text) return;
+    const typed = field.value.trim();
+    field.value = !typed || typed === filled ? text : `${typed}\n${text}`;
+    filled = text;
+    field.focus();
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  on("change", ({ target }) => {
+    if (target.matches("[data-act]")) nameTheAct();
+    if (target.matches("[data-fills]")) fillReason(target);
+  });
+  on("input", ({ target }) => {
+    const place = target.id && document.querySelector(`[data-counter="${CSS.escape(target.id)}"]`);
+    if (place) count(place);
+  });
+
+  // --- the appointment beside the list
+
+  let openPath = "";
+
+  function openedPanel(ctx) {
+    openPath = new URL(ctx.sourceElement.href, location.href).pathname;
+    panel.scrollTop = 0;
+    const byKeyboard = ctx.sourceEvent?.detail === 0;
+    if (byKeyboard) document.getElementById("detail-title").focus();
+  }
+
+  function closePanel() {
+    panel.replaceChildren();
+    document.querySelector(`.who[href="${CSS.escape(openPath)}"]`)?.focus();
+    openPath = "";
+    markOpenRow();
+  }
+
+  function markOpenRow() {
+    for (const link of document.querySelectorAll(".who")) {
+      if (link.getAttribute("href") === openPath) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+  }
+
+  on("click", ({ target }) => {
+    if (target.closest("[data-close-panel]")) closePanel();
+    if (target.closest("[data-show-held]")) release();
+    if (target.closest("[data-help]")) help.showModal();
+    const copy = target.closest("[data-copy]");
+    if (copy) copied(copy);
+    for (const menu of document.querySelectorAll(".menu[open]")) {
+      if (!menu.contains(target)) menu.open = false;
+    }
+  });
+
+  async function copied(button) {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    const word = button.querySelector("span");
+    word.textContent = "Copied";
+    setTimeout(() => (word.textContent = "Copy"), 1500);
+  }
+
+  // --- how long ago each connection was read
+
+  function age(since) {
+    const seconds = Math.max(0, Math.floor((Date.now() - Date.parse(since)) / 1000));
+    for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
+      if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
+    }
+    return `${seconds} s`;
+  }
+
+  function showAges() {
+    for (const one of document.querySelectorAll("[data-read]")) {
+      one.textContent = `read ${age(one.dataset.read)} ago`;
+    }
+  }
+
+  on("desk-read", ({ detail }) => {
+    for (const [pk, readAt] of Object.entries(detail)) {
+      const place = document.querySelector(`[data-connection="${CSS.escape(pk)}"] [data-read]`);
+      if (place) place.dataset.read = readAt;
+    }
+    showAges();
+  });
+  setInterval(showAges, 5000);
+
+  // --- keyboard
+
+  function step(by) {
+    const names = [...document.querySelectorAll(".who")];
+    const at = names.indexOf(document.activeElement);
+    const open = names.findIndex((one) => one.hasAttribute("aria-current"));
+    const from = at >= 0 ? at : open;
+    names[Math.min(names.length - 1, Math.max(0, from + by))]?.focus();
+  }
+
+  function cancelHere() {
+    const row = document.activeElement?.closest(".row") ?? document.querySelector(".row:has([aria-current])");
+    (row ?? panel ?? document).querySelector(".cancel-button")?.click();
+  }
+
+  const KEYS = {
+    "/": () => document.getElementById("id_q")?.focus(),
+    "t": () => document.querySelector("[data-today]")?.click(),
+    "j": () => step(1),
+    "k": () => step(-1),
+    "c": cancelHere,
+    "?": () => help.showModal(),
+  };
+
+  on("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || dialog.open || help.open) return;
+    if (event.target.closest("input, textarea, select")) return;
+    if (event.key === "Escape" && openPath) return closePanel();
+    const onRow = document.activeElement?.matches(".who");
+    const key = { ArrowDown: onRow && "j", ArrowUp: onRow && "k" }[event.key] || event.key;
+    if (!Object.hasOwn(KEYS, key)) return;
+    event.preventDefault();
+    KEYS[key]();
+  });
+
+  // A page brought back from the browser's memory may show what is over.
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload();
+  });
+
+  enhance();
+})();
