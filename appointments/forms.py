@@ -439,7 +439,8 @@ class ScheduleForm(forms.Form):
                 ]
             case "time_zone":
                 return [(name, name) for name in _zone_names()]
-        return []
+            case _:
+                return []
 
     def clean(self) -> dict[str, Any]:
         values = self.cleaned_data

@@ -54,7 +54,7 @@ class SessionLimitsMiddleware(MiddlewareMixin):
 class StaffOnlyMiddleware(LoginRequiredMiddleware):
     """Close every page that is not marked as open, and keep pages out of every cache."""
 
-    def handle_no_permission(
+    def handle_no_permission(  # type: ignore[override]
         self, request: HttpRequest, view_func: Callable[..., Any]
     ) -> HttpResponse:
         """
@@ -78,6 +78,6 @@ def _page_behind(request: HttpRequest) -> str:
     """The page to come back to: the dialog of a form, otherwise the page that asked."""
     if request.method == "POST":
         return request.get_full_path()
-    return request.htmx.current_url_abs_path or resolve_url(  # type: ignore[attr-defined, no-any-return]
+    return request.htmx.current_url_abs_path or resolve_url(  # type: ignore[attr-defined]
         settings.LOGIN_REDIRECT_URL
     )

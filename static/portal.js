@@ -209,7 +209,10 @@
   }
 
   on("change", ({ target }) => {
-    if (target.matches("[data-act]")) nameTheAct();
+    if (target.matches("[data-act]")) {
+      nameTheAct();
+      target.closest("fieldset").querySelector(".error")?.remove();
+    }
     if (target.matches("[data-fills]")) fillReason(target);
   });
   on("input", ({ target }) => {

@@ -30,6 +30,13 @@ os.environ |= {
 
 from portal.settings import *  # noqa: E402, F403
 
+# A file, not memory: browser tests share it with a worker process.
+DATABASES["default"]["TEST"] = (
+    {"NAME": str(_scratch / "test.sqlite3")}
+    if (DATABASES["default"]["ENGINE"].endswith("sqlite3"))
+    else {}
+)
+
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -19,11 +19,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from appointments.forms import FilterForm
-from appointments.models import Appointment, Connection
+from appointments.models import Appointment, Connection, WorkerPulse
 from appointments.models.appointments import AppointmentQuerySet, digits, fold
 from appointments.providers.registry import PROVIDERS
 from appointments.services.cancel import Conflict, obstacles
-from appointments.views.polling import knows
+from appointments.views.polling import knows, token_of
 from appointments.views.request import StaffRequest, is_background, wants_fragment
 from appointments.views.rows import Slice, days_of, look_of, slice_of, word_of
 from appointments.views.timeline import timeline
@@ -61,12 +61,13 @@ def index(request: StaffRequest) -> HttpResponse:
         after=request.GET.get("after", ""),
         before=request.GET.get("before", ""),
     )
-    token = look_of(shown.raw, connections=connections.values())
+    is_silent = WorkerPulse.is_silent()
+    token = token_of(look_of(shown.raw, connections=connections.values()), is_silent)
     if knows(request, token):
         return _nothing_new(connections)
 
     context = _list_context(request, form=form, span=span, shown=shown, connections=connections)
-    context["token"] = token
+    context |= {"token": token, "is_silent": is_silent}
     if not wants_fragment(request):
         return render(request, "appointments/list.html", context)
     if is_background(request):
@@ -166,17 +167,24 @@ def _list_context(
         "zone": settings.TIME_ZONE,
         "here": _address(kept | paged),
         "is_filtered": bool(set(kept) - {"from", "to"}),
-        "pills": [
-            {"field": field, "remove": _address(_without(kept, field.name)) if field.name in kept else ""}
-            for field in form
-            if field.name != "q" and (field.name != "connection" or _shares_providers(connections))
-        ],
+        "pills": _pills(form, kept, connections),
         "all_days": _address(_without(kept, "from", "to")),
         "without_filters": _address({name: kept[name] for name in ("from", "to") if name in kept}),
         "earlier": _address(kept | {"before": shown.earlier}) if shown.earlier else "",
         "later": _address(kept | {"after": shown.later}) if shown.later else "",
         **_day_links(kept, span),
     }
+
+
+def _pills(
+    form: FilterForm, kept: Mapping[str, str], connections: Mapping[int, Connection]
+) -> list[dict[str, Any]]:
+    """The filters beside the search, each with the address that removes it if it is set."""
+    names = [name for name in form.fields if name != "q"]
+    if not _shares_providers(connections) and "connection" not in kept:
+        names.remove("connection")
+    removed = {name: _address(_without(kept, name)) for name in kept}
+    return [{"field": form[name], "remove": removed.get(name, "")} for name in names]
 
 
 def _shares_providers(connections: Mapping[int, Connection]) -> bool:

@@ -6,14 +6,14 @@ from typing import Any
 
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.forms import ScheduleForm
 from appointments.models import Booking, Connection
 from appointments.services.schedule import ask_to_schedule, offers
 from appointments.views.polling import interval, knows, token_of
-from appointments.views.request import StaffRequest, wants_fragment
+from appointments.views.request import StaffRequest, see_other, wants_fragment
 from appointments.wording import booking_outcome, failure
 
 
@@ -40,9 +40,7 @@ def schedule(request: StaffRequest) -> HttpResponse:
     booking = ask_to_schedule(
         connection, by=request.user, request=form.wish(), form_key=form.cleaned_data["form_key"]
     )
-    response = redirect(booking)
-    response.status_code = 303
-    return response
+    return see_other(booking)
 
 
 @require_safe
@@ -74,12 +72,14 @@ def _context(
     connections: list[Connection], connection: Connection, form: ScheduleForm
 ) -> dict[str, Any]:
     health = getattr(connection, "health", None)
-    failing = health is not None and health.is_failing
+    warning = ""
+    if health is not None and health.is_failing:
+        warning = failure(health.failure, connection.provider_label)
     return {
         "connections": connections,
         "connection": connection,
         "form": form,
-        "warning": failure(health.failure, connection.provider_label) if failing else "",
+        "warning": warning,
     }
 
 

@@ -33,7 +33,7 @@ from appointments.services.look import Look, look_at
 from appointments.services.settle import read_again
 from appointments.views.appointments import facts
 from appointments.views.polling import STEADY, interval, knows, token_of
-from appointments.views.request import StaffRequest, wants_fragment
+from appointments.views.request import StaffRequest, see_other, wants_fragment
 from appointments.views.timeline import of_cancellation, scope_words
 from appointments.wording import (
     change_sentence,
@@ -273,9 +273,7 @@ def _news(appointment: Appointment, found: Look) -> str:
 
 def _accepted(request: StaffRequest, cancellation: Cancellation) -> HttpResponse:
     if not wants_fragment(request):
-        response = redirect(cancellation)
-        response.status_code = 303
-        return response
+        return see_other(cancellation)
     context = state_context(cancellation) | {"facts": facts(cancellation.appointment)}
     response = render(request, "appointments/cancellation.html#accepted", context)
     response["HX-Trigger"] = CHANGED

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from django.contrib.auth.models import User
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django_htmx.middleware import HtmxDetails
 
 from appointments.middleware import BACKGROUND
+from appointments.models import Booking, Cancellation
 
 
 class StaffRequest(HttpRequest):
@@ -19,6 +21,13 @@ class StaffRequest(HttpRequest):
 def wants_fragment(request: StaffRequest) -> bool:
     """Whether a part of the page is enough; going back in the history needs all of it."""
     return bool(request.htmx) and not request.htmx.history_restore_request
+
+
+def see_other(subject: Booking | Cancellation) -> HttpResponse:
+    """After something was recorded: on to its page, which a reload asks for with a GET."""
+    response = redirect(subject)
+    response.status_code = 303
+    return response
 
 
 def is_background(request: StaffRequest) -> bool:

@@ -53,19 +53,14 @@ OPEN_WORDS: Mapping[str, str] = {
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEY = re.compile(r"(-?\d{1,17})-(\d{1,18})", re.ASCII)
 
+_WHEN = ("starts_at", "ends_at", "day", "session", "batch", "window_starts", "window_ends")
 _COLUMNS = (
     "pk",
     "sorts_at",
     "connection_id",
     "status",
     "provider_status",
-    "starts_at",
-    "ends_at",
-    "day",
-    "session",
-    "batch",
-    "window_starts",
-    "window_ends",
+    *_WHEN,
     "title",
     "host",
     "reference",
@@ -226,13 +221,14 @@ class _RowMaker:
     def row(self, raw: Raw) -> Row:
         connection = self.connections[raw["connection_id"]]
         people = self.people.get(raw["pk"], [])
-        mine = self.cancellations.get(raw["pk"])
-        is_open = mine is not None and mine.state in OPEN
-        when = moment_or_lane(
-            **{name: raw[name] for name in _COLUMNS[5:12]},
-        )
+        newest = self.cancellations.get(raw["pk"])
+        open_one = newest if newest is not None and newest.state in OPEN else None
+        when = moment_or_lane(**{name: raw[name] for name in _WHEN})
         # Two addresses for each of fifty rows: `reverse` would be a tenth of the page's time.
         url = f"{self.root}appointments/{raw['pk']}/"
+        word, status = word_of(raw["status"], raw["provider_status"]), raw["status"]
+        if open_one is not None:
+            word, status = OPEN_WORDS[open_one.state], open_one.state
         return Row(
             pk=raw["pk"],
             url=url,
@@ -248,14 +244,19 @@ class _RowMaker:
             what=_clip(raw["title"]),
             detail=_clip(" · ".join(_details(raw))),
             host=_clip(raw["host"]),
-            provider=connection.provider_label,
-            account=connection.name if connection.provider in self.shared else "",
-            status=mine.state if is_open and mine else raw["status"],
-            word=OPEN_WORDS[mine.state] if is_open and mine else word_of(raw["status"], raw["provider_status"]),
-            why=_clip(_why_cancelled(raw, mine)) if raw["status"] == Status.CANCELLED else "",
-            open_url=mine.get_absolute_url() if is_open and mine else "",
-            can_cancel=self.may_cancel and not is_open and self._can_cancel(raw, connection),
+            provider=self._place(connection),
+            account=connection.name,
+            status=status,
+            word=word,
+            why=_clip(_why_cancelled(raw, newest)) if status == Status.CANCELLED else "",
+            open_url=open_one.get_absolute_url() if open_one else "",
+            can_cancel=self.may_cancel and not open_one and self._can_cancel(raw, connection),
         )
+
+    def _place(self, connection: Connection) -> str:
+        """The provider, and which account of it where there are several."""
+        label = connection.provider_label
+        return f"{label} · {connection.name}" if connection.provider in self.shared else label
 
     def _is_past(self, raw: Raw) -> bool:
         if ends_at := raw["ends_at"] or raw["starts_at"]:

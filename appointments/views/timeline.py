@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from appointments.domain import Scope
 from appointments.models import Appointment, Cancellation, ProviderAnswer, ProviderCall
 from appointments.models.cancellations import AnswerKind, Event
 from appointments.wording import event_sentence, person
@@ -94,12 +95,13 @@ def _wanted(cancellation: Cancellation) -> str:
 
 def scope_words(cancellation: Cancellation) -> str:
     """What it is meant to take away."""
-    match cancellation.scope:
-        case "attendee":
+    match Scope(cancellation.scope):
+        case Scope.ATTENDEE:
             return f"Only {cancellation.attendee_name}"
-        case "following":
+        case Scope.FOLLOWING:
             return "This and all later occurrences"
-    return "The whole appointment"
+        case Scope.WHOLE:
+            return "The whole appointment"
 
 
 def _calls(cancellation: Cancellation) -> Iterator[Moment]:

@@ -1,0 +1,145 @@
+"""
+Headless Chromium against the live server, with a real worker process and the sandbox.
+
+The worker is a process of its own on the same database file, as in an installation; so a test
+that sees an outcome on screen has seen the whole way.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from playwright.sync_api import BrowserContext, Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from appointments.models import WorkerPulse
+from tests.desk import Desk
+
+CHROMIUM = next(
+    (
+        found
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (found := shutil.which(name))
+    ),
+    None,
+)
+PASSWORD = "front-desk-pw"
+
+expect.set_options(timeout=10_000)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a browser: a failure in CI, elsewhere a skip that says what to install."""
+    if CHROMIUM is not None or os.environ.get("CI"):
+        return
+    skip = pytest.mark.skip(reason="NO BROWSER: install Chromium (apt install chromium) to run it")
+    for item in items:
+        if "tests/browser" in str(item.path):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    assert CHROMIUM is not None, "CI needs Chromium: apt install chromium"
+    return {
+        "executable_path": CHROMIUM,
+        "args": [
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ],
+    }
+
+
+@pytest.fixture(scope="session")
+def browser_context_args() -> dict[str, Any]:
+    return {
+        "viewport": {"width": 1440, "height": 900},
+        "locale": "en-GB",
+        "timezone_id": "Europe/Amsterdam",
+        "reduced_motion": "reduce",
+    }
+
+
+@pytest.fixture(scope="session")
+def worker(django_db_setup: None, django_db_blocker: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """`manage.py worker` on the test's own database."""
+    name = connection.settings_dict["NAME"]
+    engine = "postgresql" if connection.vendor == "postgresql" else "sqlite"
+    url = f"sqlite:///{name}" if engine == "sqlite" else _postgres_url(name)
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "worker"],
+        cwd=settings.BASE_DIR,
+        env=os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "portal.settings"},
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"Worker ready.\n"
+    yield process
+    process.terminate()
+    process.wait(timeout=30)
+    process.stdout.close()
+
+
+def _postgres_url(name: str) -> str:
+    where = connection.settings_dict
+    login = f"{where['USER']}:{where['PASSWORD']}" if where["USER"] else ""
+    return f"postgres://{login}@{where['HOST'] or 'localhost'}:{where['PORT'] or 5432}/{name}"
+
+
+@pytest.fixture
+def desk(live_server: LiveServer, desk: Desk, worker: subprocess.Popen[bytes]) -> Desk:
+    """The desk of the services' tests, with a worker at work."""
+    WorkerPulse.beat("worker of the tests")
+    return desk
+
+
+@pytest.fixture
+def page(context: BrowserContext, live_server: LiveServer) -> Iterator[Page]:
+    """A page that fails the test if the browser reports an error or a breach of the policy."""
+    complaints: list[str] = []
+    page = context.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text)
+            if message.type == "error" and "Content Security Policy" in message.text
+            else None
+        ),
+    )
+    yield page
+    assert complaints == []
+
+
+@pytest.fixture
+def log_in(live_server: LiveServer) -> Callable[..., None]:
+    def log_in(page: Page, username: str = "anna") -> None:
+        page.goto(f"{live_server.url}/login/")
+        page.get_by_label("Username").fill(username)
+        page.get_by_label("Password", exact=True).fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url(f"{live_server.url}/")
+
+    return log_in
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+    """Wait for something that no page shows."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
