@@ -8,6 +8,7 @@ and an empty field keeps what is stored.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib import admin, messages
@@ -114,6 +115,12 @@ class ConnectionForm(forms.ModelForm[Connection]):
             if name.startswith("credential_") and value
         }
         if not typed and self.instance.pk:
+            if _host(cleaned.get("base_url", "")) != _host(self.initial.get("base_url", "")):
+                self.add_error(
+                    f"credential_{PROVIDERS[slug].credential_fields[0].name}",
+                    "The address is another one: enter the key again, so that the stored one is "
+                    "not sent there by mistake.",
+                )
             return cleaned
         try:
             self.instance.credentials = connecting.checked_credentials(slug, self._stored() | typed)
@@ -137,6 +144,10 @@ class ConnectionForm(forms.ModelForm[Connection]):
             return str(check(value))
         except connecting.BadConnection as error:
             raise forms.ValidationError(str(error)) from error
+
+
+def _host(address: str) -> str:
+    return urlsplit(address).netloc.casefold()
 
 
 @admin.register(Connection)
@@ -178,7 +189,7 @@ class ConnectionAdmin(admin.ModelAdmin[Connection]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # What was cancelled through it must stay explainable: switch it off instead.
-        return obj is not None and not obj.appointments.exists() and not obj.cancellations.exists()
+        return False
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -303,7 +314,7 @@ class CancellationAdmin(ReadOnly, admin.ModelAdmin[Cancellation]):
     )
     list_filter = ("state", "connection", "requested_by")
     date_hierarchy = "requested_at"
-    list_select_related = ("appointment", "connection", "requested_by")
+    list_select_related = ("appointment__connection", "connection", "requested_by")
     inlines = (CallInline, EventInline)
     exclude = ("lease_key", "form_key")
 

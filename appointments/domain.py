@@ -367,6 +367,8 @@ class Refusal(StrEnum):
     SLOT_TAKEN = "slot_taken"
     DUPLICATE = "duplicate"
     QUOTA = "quota"
+    OVER = "over"
+    """It has taken place, so there is nothing left to cancel."""
     INVALID = "invalid"
     OTHER = "other"
 

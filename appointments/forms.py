@@ -31,7 +31,7 @@ from appointments.domain import (
 )
 from appointments.models import Appointment, Attendee, ReasonPreset
 from appointments.models.cancellations import State
-from appointments.services.cancel import Wish
+from appointments.services.cancel import Wish, series_key
 
 EVERYBODY = "all"
 THIS, FOLLOWING = "this", "following"
@@ -229,7 +229,7 @@ class CancellationForm(forms.Form):
                 *((str(one.pk), one.label) for one in self.removable),
                 (EVERYBODY, _("Everybody")),
             ]
-        if appointment.is_group or not self.capabilities.following:
+        if not series_key(appointment):
             del self.fields["series"]
 
     def _shape_presets(self) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.dispatch import receiver
 from django.tasks import task
+from django.tasks.signals import task_finished
 from huey import crontab
-from huey.contrib.djhuey import db_periodic_task
+from huey.contrib.djhuey import HUEY, db_periodic_task
+from huey.contrib.djhuey.tasks_backend import KEY
 
 from appointments.models import Connection
 from appointments.services import schedule, send, sync, trace
@@ -31,6 +36,12 @@ def sync_connection(pk: int) -> None:
 @task
 def trace_later_ones(pk: int) -> None:
     trace.trace(pk)
+
+
+@receiver(task_finished)
+def forget_result(*, task_result: Any, **_: Any) -> None:
+    """Nobody asks for results, and the store keeps them for ever; the ledger says what happened."""
+    HUEY.get(KEY % task_result.id)
 
 
 @db_periodic_task(crontab(minute="*"))  # type: ignore[untyped-decorator]

@@ -18,7 +18,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from appointments.domain import Capabilities, Change, Informs, Scope
+from appointments.domain import Capabilities, Change, Informs, Refusal, Scope
 from appointments.models import (
     Appointment,
     Attendee,
@@ -64,23 +64,18 @@ def _requested(cancellation: Cancellation) -> Outcome:
     if cancellation.unknown_since:
         return Outcome(
             title=_("Sending once more"),
-            sentence=_(
-                "%(provider)s still shows it as booked. A repeat is harmless there, "
-                "so it is sent once more."
-            )
+            sentence=_("%(provider)s still shows it as booked, so the request is sent once more.")
             % {"provider": provider},
             step="",
             tone="waiting",
         )
-    if cancellation.why in ("unreadable", "rate_limited", "connection", "deadline"):
+    if cancellation.why:
         return Outcome(
             title=_("Waiting for %(provider)s") % {"provider": provider},
-            sentence=_(
-                "Nothing has been sent yet: %(why)s Next try at %(time)s, given up at %(end)s."
-            )
+            sentence=_("Nothing was done there yet. %(why)s Next try at %(time)s, until %(end)s.")
             % {
                 "why": failure(cancellation.why, provider),
-                "time": clock(cancellation.due_at),
+                "time": clock(cancellation.due_at, seconds=True),
                 "end": clock(cancellation.expires_at),
             },
             step=_("You can still take it back."),
@@ -103,9 +98,12 @@ def _sending(cancellation: Cancellation) -> Outcome:
     )
 
 
+_BY_READING = frozenset({"seen_cancelled", "found_cancelled", "whole_cancelled"})
+
+
 def _confirmed(cancellation: Cancellation) -> Outcome:
     values = _provider(cancellation) | {"time": clock(cancellation.settled_at, seconds=True)}
-    if cancellation.why == "seen_cancelled":
+    if cancellation.why in _BY_READING:
         sentence = _("%(provider)s shows it as cancelled, read at %(time)s.") % values
     else:
         sentence = _("%(provider)s confirmed it at %(time)s.") % values
@@ -118,24 +116,27 @@ def _confirmed(cancellation: Cancellation) -> Outcome:
 
 
 def _confirmed_title(cancellation: Cancellation) -> str:
+    if cancellation.why == "whole_cancelled":
+        return _("The whole appointment is cancelled, not only %(name)s") % {
+            "name": cancellation.attendee_name
+        }
     match Scope(cancellation.scope):
         case Scope.ATTENDEE:
             return _("%(name)s was removed; the appointment goes on") % {
                 "name": cancellation.attendee_name
             }
         case Scope.FOLLOWING:
-            return (
-                _("This occurrence is cancelled; the later ones are being checked")
-                if not cancellation.later_ones
-                else _later_title(cancellation)
-            )
+            return _later_title(cancellation.later_ones)
         case Scope.WHOLE:
             return _("Cancelled")
 
 
-def _later_title(cancellation: Cancellation) -> str:
-    seen = sum(1 for one in cancellation.later_ones if one["seen_cancelled"])
-    total = len(cancellation.later_ones)
+def _later_title(later_ones: Sequence[Mapping[str, object]] | None) -> str:
+    if later_ones is None:
+        return _("This occurrence is cancelled; the later ones are being checked")
+    if not later_ones:
+        return _("This occurrence is cancelled; we know of no later ones")
+    seen, total = sum(bool(one["seen_cancelled"]) for one in later_ones), len(later_ones)
     if seen == total:
         return ngettext(
             "Cancelled, with %(count)d later occurrence",
@@ -156,7 +157,7 @@ def _already(cancellation: Cancellation) -> Outcome:
             "and nobody was told again."
         )
         % _provider(cancellation)
-        if cancellation.why == "found_cancelled"
+        if cancellation.why in _BY_READING
         else _("%(provider)s says that it was cancelled before, not by your click.")
         % _provider(cancellation),
         step="",
@@ -167,14 +168,14 @@ def _already(cancellation: Cancellation) -> Outcome:
 def _refused(cancellation: Cancellation) -> Outcome:
     provider = _provider(cancellation)
     reasons: Mapping[str, str] = {
-        "credentials": _("%(provider)s does not accept our key. It is still booked.") % provider,
-        "permission": _("Our key may not cancel at %(provider)s. It is still booked.") % provider,
-        "policy": _("The rules at %(provider)s do not allow it. It is still booked.") % provider,
-        "email": _("%(provider)s did not accept it with this e-mail address. It is still booked.")
-        % provider,
-        "quota": _("The account at %(provider)s is used up for now. It is still booked.")
-        % provider,
+        "credentials": _("%(provider)s does not accept our key.") % provider,
+        "permission": _("Our key may not cancel at %(provider)s.") % provider,
+        "policy": _("The rules at %(provider)s do not allow it.") % provider,
+        "email": _("%(provider)s did not accept it with this e-mail address.") % provider,
+        "quota": _("The account at %(provider)s is used up for now.") % provider,
+        "over": _("It is over at %(provider)s, so there is nothing left to cancel.") % provider,
     }
+    why = reasons.get(cancellation.why, _("%(provider)s said no.") % provider)
     steps: Mapping[str, str] = {
         "credentials": _("Ask an administrator to enter a new key."),
         "permission": _("Ask an administrator for a key that may cancel."),
@@ -185,10 +186,9 @@ def _refused(cancellation: Cancellation) -> Outcome:
     }
     return Outcome(
         title=_("Refused by %(provider)s") % provider,
-        sentence=reasons.get(
-            cancellation.why,
-            _("%(provider)s refused. It is still booked.") % provider,
-        ),
+        sentence=why
+        if cancellation.why == Refusal.OVER
+        else _("%(why)s It is still booked.") % {"why": why},
         step=steps.get(
             cancellation.why, _("See what the provider said, or cancel in its own system.")
         ),
@@ -196,14 +196,24 @@ def _refused(cancellation: Cancellation) -> Outcome:
     )
 
 
+_FOR_AN_ADMINISTRATOR = frozenset(
+    {"credentials", "access_denied", "cannot_decrypt", "switched_off", "private_address", "tls"}
+)
+
+
 def _not_sent(cancellation: Cancellation) -> Outcome:
-    provider = cancellation.connection.provider_label
+    why = failure(cancellation.why, cancellation.connection.provider_label)
+    # Turned away is not the same as never sent, though it comes to the same.
+    sentence = (
+        _("The request was turned away, so nothing was cancelled and nobody was told. %(why)s")
+        if cancellation.why == "rate_limited"
+        else _("Nothing was sent and nobody was told. %(why)s")
+    )
     return Outcome(
         title=_("Not sent"),
-        sentence=_("Nothing was sent and nobody was told. %(why)s It is still booked.")
-        % {"why": failure(cancellation.why, provider)},
+        sentence=sentence % {"why": why},
         step=_("Ask an administrator to look at this connection.")
-        if cancellation.why in ("credentials", "access_denied")
+        if cancellation.why in _FOR_AN_ADMINISTRATOR
         else _("Try again when the provider answers, or ring the patient."),
         tone="bad",
     )
@@ -233,13 +243,18 @@ def _withdrawn(cancellation: Cancellation) -> Outcome:
 
 
 def _unknown(cancellation: Cancellation) -> Outcome:
+    happened = (
+        _("The portal was interrupted while it was sending to %(provider)s.")
+        if cancellation.why == "worker_lost"
+        else _("The request was sent, but %(provider)s did not answer clearly.")
+    )
     return Outcome(
         title=_("Outcome unknown, we are checking"),
-        sentence=_(
-            "The request was sent, but %(provider)s did not answer clearly. "
-            "It may or may not be cancelled. Next check at %(time)s."
-        )
-        % (_provider(cancellation) | {"time": clock(cancellation.due_at, seconds=True)}),
+        sentence=_("%(happened)s It may or may not be cancelled. Next check at %(time)s.")
+        % {
+            "happened": happened % _provider(cancellation),
+            "time": clock(cancellation.due_at, seconds=True),
+        },
         step=_("Do not cancel it again. You can close this; it stays under Unsettled."),
         tone="alarm",
     )
@@ -343,6 +358,8 @@ def _what_happens(
             "who": appointment.who,
             "when": when,
         }
+    if appointment.is_group and not people:
+        return _("Cancels the whole appointment on %(when)s for everybody booked.") % {"when": when}
     if appointment.is_group or len(people) > 1:
         return ngettext(
             "Cancels the whole appointment on %(when)s for %(count)d person.",
@@ -432,6 +449,8 @@ def conflict(found: Conflict) -> str:
             return _("This appointment is over; its provider cannot cancel it. Nothing was sent.")
         case ConflictKind.POLICY_FORBIDS:
             return _("The provider does not allow cancelling. Nothing was sent.")
+        case ConflictKind.SWITCHED_OFF:
+            return _("This connection is switched off, so nothing was sent. Ask an administrator.")
 
 
 def change_sentence(changes: Sequence[Change]) -> str:
@@ -464,6 +483,11 @@ _FAILURES: Mapping[str, Promise | str] = {
     "suspicious": gettext_lazy("The list of %(provider)s looks incomplete and was not believed."),
     "interrupted": gettext_lazy("The last refresh was interrupted."),
     "cannot_decrypt": gettext_lazy("The stored key of %(provider)s cannot be read here."),
+    "switched_off": gettext_lazy("The connection to %(provider)s is switched off."),
+    "not_permitted": gettext_lazy("Whoever asked for it may not do this any more."),
+    "email_missing": gettext_lazy("%(provider)s needs the address it was booked with."),
+    "case_unknown": gettext_lazy("%(provider)s did not tell which case this belongs to."),
+    "internal": gettext_lazy("Something in the portal itself failed."),
 }
 
 
@@ -567,7 +591,9 @@ def booking_outcome(booking: Booking) -> Outcome:
         case Booking.State.NEEDS_HUMAN:
             return Outcome(
                 title=_("A person has to find out"),
-                sentence=_("%(provider)s does not list it. It was probably not booked.") % provider,
+                sentence=_("%(provider)s could not be read, so we do not know.") % provider
+                if booking.why == "unreadable"
+                else _("%(provider)s does not list it. It was probably not booked.") % provider,
                 step=_("Look in %(provider)s itself before booking again.") % provider,
                 tone="alarm",
             )
@@ -589,9 +615,17 @@ def _booked(booking: Booking) -> Outcome:
             step=_("Check the time zone of this connection, and tell the patient the right time."),
             tone="alarm",
         )
+    if booking.booked_at is None:
+        return Outcome(
+            title=_("Booked"),
+            sentence=_("%(provider)s confirmed it, but shows no time to compare yours with.")
+            % {"provider": provider},
+            step="",
+            tone="good",
+        )
     sentence = _("%(provider)s confirmed %(time)s.") % {
         "provider": provider,
-        "time": moment(booking.booked_at or booking.starts_at),
+        "time": moment(booking.booked_at),
     }
     return Outcome(title=_("Booked"), sentence=sentence, step="", tone="good")
 
@@ -611,14 +645,14 @@ def _refused_booking(why: str) -> str:
 
 _EVENTS: Mapping[Event, Promise] = {
     Event.ASKED: gettext_lazy("Asked to cancel"),
-    Event.CLAIMED: gettext_lazy("Sent to the provider"),
+    Event.CLAIMED: gettext_lazy("About to be sent"),
     Event.FOUND_CANCELLED: gettext_lazy("Read: it is cancelled"),
     Event.FOUND_CHANGED: gettext_lazy("Read: it changed, so nothing was sent"),
     Event.FOUND_GONE: gettext_lazy("Read: no longer shown by the provider"),
     Event.TAKEN_BACK: gettext_lazy("Taken back"),
     Event.NOT_PERMITTED: gettext_lazy("Not permitted any more"),
     Event.LIFETIME_OVER: gettext_lazy("Waited too long to be sent"),
-    Event.KEY_REFUSED: gettext_lazy("The provider did not accept our key"),
+    Event.LOOK_REFUSED: gettext_lazy("The provider did not let us read; nothing was sent"),
     Event.NOTHING_LEFT_US_YET: gettext_lazy("Nothing was done; tried again later"),
     Event.NOTHING_LEFT_US: gettext_lazy("Nothing was done; given up"),
     Event.PROVIDER_CONFIRMED: gettext_lazy("Confirmed by the provider"),
@@ -626,7 +660,7 @@ _EVENTS: Mapping[Event, Promise] = {
     Event.PROVIDER_REFUSED: gettext_lazy("Refused by the provider"),
     Event.UNCLEAR: gettext_lazy("No clear answer"),
     Event.LEASE_EXPIRED: gettext_lazy("The worker stopped while it was being sent"),
-    Event.REPEAT_IS_DUE: gettext_lazy("Read: still booked; sent once more"),
+    Event.REPEAT_IS_DUE: gettext_lazy("Read: still booked; to be sent once more"),
     Event.HANDED_OVER: gettext_lazy("Handed over to a person"),
     Event.SENT_AGAIN: gettext_lazy("Sent again by a person"),
     Event.SETTLED_BY_HAND: gettext_lazy("Settled by a person"),

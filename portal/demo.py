@@ -6,6 +6,7 @@ Runs before Django's settings are read, so it imports nothing of Django.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -36,14 +37,17 @@ def prepare_environment() -> None:
 
 def _keys(file: Path) -> dict[str, str]:
     """Keys that stay the same across restarts, so that nobody is logged out by one."""
-    if not file.exists():
-        from cryptography.fernet import Fernet
+    with contextlib.suppress(OSError, ValueError):
+        found: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+        return found
+    from cryptography.fernet import Fernet
 
-        made = {
-            "secret": secrets.token_urlsafe(64),
-            "credentials": Fernet.generate_key().decode(),
-        }
-        file.touch(mode=0o600)
-        file.write_text(json.dumps(made), encoding="utf-8")
-    found: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    made = {
+        "secret": secrets.token_urlsafe(64),
+        "credentials": Fernet.generate_key().decode(),
+    }
+    fresh = file.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(json.dumps(made), encoding="utf-8")
+    fresh.replace(file)
+    return made

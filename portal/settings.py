@@ -80,12 +80,13 @@ TEMPLATES: list[dict[str, Any]] = [
 
 # --- where things are kept --------------------------------------------------------------------
 
+WORKER_THREADS = env.int("WORKER_THREADS", default=16)
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR}/portal.sqlite3")}
 _database = DATABASES["default"]
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     # FULL, because the ledger must survive power loss; IMMEDIATE, because a deferred transaction
     # that turns into a write fails at once instead of waiting.
-    _database["OPTIONS"] = {
+    _database["OPTIONS"] = _database.get("OPTIONS", {}) | {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"
@@ -93,17 +94,21 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     }
     _database["CONN_MAX_AGE"] = 60
 elif _database["ENGINE"] == "django.db.backends.postgresql":
-    _database["OPTIONS"] = {"pool": {"min_size": 2, "max_size": 24, "timeout": 5}}
+    _database["OPTIONS"] = _database.get("OPTIONS", {}) | {
+        "pool": {"min_size": 2, "max_size": WORKER_THREADS + 8, "timeout": 5}
+    }
     _database["CONN_MAX_AGE"] = 0
+    # After the server was restarted, the pool would hand out a dead connection each.
+    _database["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="")
-WORKER_THREADS = env.int("WORKER_THREADS", default=16)
 HUEY: dict[str, Any] = {
     "name": "portal",
     "immediate": False,
     "utc": True,
-    "results": True,
+    # Nobody asks what became of a task: the ledger says it.
+    "results": False,
     "consumer": {
         "workers": WORKER_THREADS,
         "worker_type": "thread",
@@ -112,6 +117,8 @@ HUEY: dict[str, Any] = {
         "max_delay": 0.15,
         "scheduler_interval": 1,
         "check_worker_health": True,
+        # What a service manager sends: finish what is being sent, then stop.
+        "graceful_signal": "TERM",
     },
 }
 if REDIS_URL:

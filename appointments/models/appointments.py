@@ -46,13 +46,13 @@ class AppointmentQuerySet(models.QuerySet["Appointment"]):
 
     def matching(self, query: str) -> AppointmentQuerySet:
         """Bookings with every word of *query* in name, e-mail, phone, reference or id."""
-        query = query.strip()
-        if _PHONE_QUERY.fullmatch(query):
-            return self.filter(search__contains=digits(query).lstrip("0"))
-        found = self
+        words = Q()
         for word in fold(query).split():
-            found = found.filter(search__contains=word)
-        return found
+            words &= Q(search__contains=word)
+        if _PHONE_QUERY.fullmatch(query.strip()) and (number := digits(query).lstrip("0")):
+            # Written with spaces, brackets or a leading zero, it is still the same number.
+            words |= Q(search__contains=number)
+        return self.filter(words)
 
     def after(self, sorts_at: datetime, pk: int) -> AppointmentQuerySet:
         """What follows a row in list order; the key of a page is the row before it."""
@@ -108,6 +108,8 @@ class Appointment(models.Model):
     """Start of the newest read that showed it."""
     changed_here_at = models.DateTimeField(null=True)
     """When a cancellation of ours took effect; reads that began before know nothing of it."""
+    read_alone_at = models.DateTimeField(null=True)
+    """When a sync last asked for it by itself, because the listing did not have it."""
     missing_since = models.DateTimeField(null=True)
     """When a complete listing no longer had it. Absence is no proof of anything."""
 

@@ -45,17 +45,17 @@ class Booking(models.Model):
         Appointment, models.SET_NULL, null=True, related_name="booking_requests"
     )
     booked_at = models.DateTimeField(null=True)
-    """Start that the provider shows; differs from `starts_at` only if it booked another time."""
+    """Start that was read back; null if it was not, or where the provider has no clock time."""
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="bookings"
     )
     requested_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     due_at = models.DateTimeField(null=True)
+    lease_key = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
     sent_at = models.DateTimeField(null=True)
     """Set before the first byte leaves; what has it is never sent again."""
-    reads = models.PositiveSmallIntegerField(default=0)
     settled_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -60,7 +60,8 @@ class Event(StrEnum):
     TAKEN_BACK = "taken_back"
     NOT_PERMITTED = "not_permitted"
     LIFETIME_OVER = "lifetime_over"
-    KEY_REFUSED = "key_refused"
+    LOOK_REFUSED = "look_refused"
+    """Our key may not read, or the provider wants us to wait absurdly long."""
     NOTHING_LEFT_US_YET = "nothing_left_us_yet"
     """Not sent, or turned away before anything was done; another try is allowed."""
     NOTHING_LEFT_US = "nothing_left_us"
@@ -87,7 +88,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.REQUESTED, Event.TAKEN_BACK): State.WITHDRAWN,
         (State.REQUESTED, Event.NOT_PERMITTED): State.WITHDRAWN,
         (State.REQUESTED, Event.LIFETIME_OVER): State.NOT_SENT,
-        (State.REQUESTED, Event.KEY_REFUSED): State.NOT_SENT,
+        (State.REQUESTED, Event.LOOK_REFUSED): State.NOT_SENT,
         (State.SENDING, Event.NOTHING_LEFT_US_YET): State.REQUESTED,
         (State.SENDING, Event.NOTHING_LEFT_US): State.NOT_SENT,
         (State.SENDING, Event.PROVIDER_CONFIRMED): State.CONFIRMED,
@@ -113,7 +114,7 @@ AFTER_AN_UNKNOWN_CALL: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.REQUESTED, Event.TAKEN_BACK): State.UNKNOWN,
         (State.REQUESTED, Event.NOT_PERMITTED): State.UNKNOWN,
         (State.REQUESTED, Event.LIFETIME_OVER): State.UNKNOWN,
-        (State.REQUESTED, Event.KEY_REFUSED): State.UNKNOWN,
+        (State.REQUESTED, Event.LOOK_REFUSED): State.UNKNOWN,
         (State.SENDING, Event.NOTHING_LEFT_US): State.UNKNOWN,
         (State.SENDING, Event.PROVIDER_SAID_ALREADY): State.CONFIRMED,
         (State.SENDING, Event.PROVIDER_REFUSED): State.UNKNOWN,
@@ -171,8 +172,9 @@ class Cancellation(models.Model):
     """Code of why it is in this state; `wording.py` has the sentence."""
     said = models.TextField(blank=True)
     """The provider's own words."""
-    later_ones = models.JSONField(default=list)
-    """For "this and later ones": `{"id", "seen_cancelled"}` of each later occurrence."""
+    later_ones = models.JSONField(null=True, default=None)
+    """For "this and later ones": `{"id", "seen_cancelled"}` of each later occurrence, once they
+    were read; null until then."""
 
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="cancellations"
@@ -190,8 +192,8 @@ class Cancellation(models.Model):
     """Calls of which nothing left us, since the last request to send."""
     repeats = models.PositiveSmallIntegerField(default=0)
     """Times the worker was allowed to send once more after an unknown outcome."""
-    reads = models.PositiveSmallIntegerField(default=0)
-    """Reads since the outcome became unknown."""
+    failed_looks = models.PositiveSmallIntegerField(default=0)
+    """Times the provider could not be read before sending."""
     settled_at = models.DateTimeField(null=True)
     settled_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="settled_cancellations"
@@ -295,7 +297,9 @@ class Cancellation(models.Model):
         if after not in OPEN:
             values |= {"due_at": None, "settled_at": now, "settled_by": by}
         with transaction.atomic():
-            row = Cancellation.objects.filter(pk=self.pk, state=before)
+            row = Cancellation.objects.filter(
+                pk=self.pk, state=before, unknown_since=self.unknown_since
+            )
             if held is not None:
                 row = row.filter(lease_key=held)
             if row.update(**values) != 1:

@@ -78,6 +78,9 @@ class Connection(models.Model):
 
     @property
     def capabilities(self) -> Capabilities:
+        """What can be done here; nothing at all if this version does not know the provider."""
+        if self.provider not in PROVIDERS:
+            return Capabilities(reads_one=False, cancels=False)
         return self.adapter.capabilities
 
     @property
@@ -140,7 +143,6 @@ class ConnectionHealth(models.Model):
     failures = models.PositiveIntegerField(default=0)
     """In a row."""
     next_sync_at = models.DateTimeField(default=timezone.now)
-    sync_lease_until = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = "connection health"
@@ -165,6 +167,7 @@ class SyncRun(models.Model):
 
     connection = models.ForeignKey(Connection, models.CASCADE, related_name="sync_runs")
     started_at = models.DateTimeField()
+    alive_at = models.DateTimeField(auto_now=True)
     finished_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=12, choices=Outcome, default=Outcome.RUNNING)
     why = models.CharField(max_length=120, blank=True)

@@ -8,6 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 SILENT_AFTER = timedelta(seconds=45)
+FORGOTTEN_AFTER = timedelta(days=1)
 
 
 class WorkerPulse(models.Model):
@@ -21,7 +22,9 @@ class WorkerPulse(models.Model):
 
     @classmethod
     def beat(cls, name: str) -> None:
-        cls.objects.update_or_create(name=name, defaults={"seen_at": timezone.now()})
+        now = timezone.now()
+        cls.objects.update_or_create(name=name, defaults={"seen_at": now})
+        cls.objects.filter(seen_at__lt=now - FORGOTTEN_AFTER).delete()
 
     @classmethod
     def last_seen(cls) -> datetime | None:

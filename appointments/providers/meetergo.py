@@ -288,9 +288,7 @@ def read_appointment(item: Json) -> BookedAppointment:
     """
     meeting, hosting = maybe_object(item, "meetingInfo"), maybe_object(item, "hostingInfo")
     cancel = maybe_object(item, "cancel")
-    attendees = tuple(
-        read_attendee(one) for one in objects(item, "attendees") if not _is_deleted(one)
-    )
+    attendees = read_attendees(item)
     hosts = read_host_ids(item)
     status = read_status(item)
     return BookedAppointment(
@@ -334,6 +332,25 @@ def read_status(item: Json) -> Status:
     if flag(item, "isCancelled") or cancelled_at is not None:
         return Status.CANCELLED
     return Status.OTHER if _is_deleted(item) else Status.BOOKED
+
+
+def read_attendees(item: Json) -> tuple[BookedAttendee, ...]:
+    """
+    Shape: {"attendees": [see read_attendee], "attendeeIds": [str]}.
+
+    Whoever stands in `attendeeIds` alone is booked as well, namelessly: only who is in neither
+    list has been removed.
+    """
+    listed = objects(item, "attendees")
+    known = {id_of(one, "id").casefold() for one in listed}
+    return (
+        *(read_attendee(one) for one in listed if not _is_deleted(one)),
+        *(
+            BookedAttendee(external_id=one)
+            for one in texts(item, "attendeeIds")
+            if one.casefold() not in known
+        ),
+    )
 
 
 def read_attendee(item: Json) -> BookedAttendee:

@@ -40,7 +40,7 @@ def reading() -> Iterator[None]:
     try:
         yield
     except Unreadable as error:
-        raise AnswerNotUnderstood(f"unreadable: {error}") from error
+        raise AnswerNotUnderstood("unreadable_answer") from error
 
 
 def as_object(value: object, name: str = "answer") -> Json:

@@ -19,7 +19,13 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from appointments.domain import CapabilityMissing, Scope
-from appointments.models import Appointment, Attendee, Cancellation, CancellationEvent
+from appointments.models import (
+    Appointment,
+    Attendee,
+    Cancellation,
+    CancellationEvent,
+    Connection,
+)
 from appointments.models.cancellations import Event, IllegalTransition, State
 from appointments.services.facts import facts_of
 from appointments.services.queue import PROCESS_CANCELLATION, wake
@@ -37,6 +43,7 @@ class ConflictKind(StrEnum):
     NOT_LIVE = "not_live"
     PAST = "past"
     POLICY_FORBIDS = "policy_forbids"
+    SWITCHED_OFF = "switched_off"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,31 +83,44 @@ def ask_to_cancel(
     _check_capabilities(appointment, wish)
     try:
         with transaction.atomic():
+            # Locks first, then questions: on PostgreSQL two people at once wait here. A series
+            # spans rows, so its requests queue up at their connection.
+            if series_key(appointment):
+                Connection.objects.select_for_update().get(pk=appointment.connection_id)
+            row = Appointment.objects.select_for_update().get(pk=appointment.pk)
             if (same := Cancellation.objects.filter(form_key=form_key).first()) is not None:
                 return same
-            row = Appointment.objects.select_for_update().get(pk=appointment.pk)
             if (conflict := _conflict(row, wish=wish, version=version)) is not None:
                 return conflict
             return _record(row, by=by, wish=wish, form_key=form_key)
     except IntegrityError:
-        return _lost_race(appointment, form_key=form_key)
+        if (winner := _winner(appointment, form_key=form_key)) is None:
+            raise
+        return winner
 
 
 def take_back(cancellation: Cancellation, *, by: User) -> Cancellation:
     """Withdraw what has not been sent yet; if it has been, nothing happens."""
     if not by.has_perm("appointments.cancel_appointment"):
         raise PermissionDenied
-    try:
-        # An outcome that is unknown stays so: then the worker goes on reading.
-        cancellation.apply(Event.TAKEN_BACK, due_at=timezone.now(), why="taken_back", by=by)
-    except IllegalTransition:
-        cancellation.refresh_from_db()
+    # The page may be older than the row: a second look tells whether it can still be taken back.
+    for _ in range(2):
+        try:
+            cancellation.apply(Event.TAKEN_BACK, due_at=timezone.now(), why="taken_back", by=by)
+            break
+        except IllegalTransition:
+            cancellation.refresh_from_db()
+    if cancellation.is_open:
+        # An earlier call may have been carried out: then the worker goes on reading.
+        wake(PROCESS_CANCELLATION, cancellation.pk)
     return cancellation
 
 
 def obstacles(appointment: Appointment, *, now: datetime | None = None) -> ConflictKind | None:
     """Why cancelling *appointment* is not offered at all; None if it is."""
     capabilities = appointment.capabilities
+    if not appointment.connection.is_active:
+        return ConflictKind.SWITCHED_OFF
     if not capabilities.cancels or not appointment.is_live:
         return ConflictKind.NOT_LIVE
     if appointment.is_past and not capabilities.cancels_past:
@@ -176,19 +196,22 @@ def _record(row: Appointment, *, by: User, wish: Wish, form_key: UUID) -> Cancel
     return cancellation
 
 
-def _lost_race(appointment: Appointment, *, form_key: UUID) -> Cancellation | Conflict:
-    """Two requests at once: the constraint let one through; say which."""
+def _winner(appointment: Appointment, *, form_key: UUID) -> Cancellation | Conflict | None:
+    """Two requests at once, and a constraint let one through: that one, if it is so."""
     if (same := Cancellation.objects.filter(form_key=form_key).first()) is not None:
         return same
-    other = Cancellation.objects.open().filter(
+    open_ones = Cancellation.objects.open().filter(
         connection=appointment.connection_id, external_id=appointment.external_id
     )
-    return Conflict(kind=ConflictKind.ALREADY_OPEN, cancellation=other.first())
+    first = open_ones.first()
+    return Conflict(kind=ConflictKind.ALREADY_OPEN, cancellation=first) if first else None
 
 
 def _check_capabilities(appointment: Appointment, wish: Wish) -> None:
     capabilities, label = appointment.capabilities, appointment.connection.provider_label
-    if wish.scope is Scope.ATTENDEE and not (capabilities.one_attendee and wish.attendee):
-        raise CapabilityMissing(f"{label} cannot remove one attendee")
-    if wish.scope is Scope.FOLLOWING and not capabilities.following:
-        raise CapabilityMissing(f"{label} cannot cancel later occurrences")
+    if wish.scope is Scope.ATTENDEE and not (
+        capabilities.one_attendee and wish.attendee and wish.attendee.external_id
+    ):
+        raise CapabilityMissing(f"{label} cannot remove this attendee")
+    if wish.scope is Scope.FOLLOWING and not series_key(appointment):
+        raise CapabilityMissing(f"{label} cannot cancel later occurrences of this")

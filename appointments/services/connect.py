@@ -18,6 +18,7 @@ from appointments.providers.transport import is_public
 from appointments.services.sync import sync_soon
 
 _NAME_LIMIT = 80
+_URL_LIMIT = 300
 
 
 class BadConnection(ValueError):
@@ -88,6 +89,8 @@ def checked_base_url(text: str) -> str:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise BadConnection("The base URL is not an address.") from error
+    if len(text) > _URL_LIMIT:
+        raise BadConnection(f"The base URL is longer than {_URL_LIMIT} characters.")
     if not text.isascii() or not text.isprintable() or " " in text:
         raise BadConnection("The base URL holds a space or a character that no address has.")
     if parts.scheme not in ("http", "https") or not host:

@@ -7,25 +7,36 @@ from datetime import datetime
 from appointments.domain import BookedAppointment, Scope, Status
 from appointments.models import Appointment, Attendee, Cancellation
 from appointments.services.facts import facts_of
+from appointments.services.queue import TRACE_LATER_ONES, wake
 
 
 def has_left(scope: Scope | str, attendee_id: str, seen: BookedAppointment) -> bool:
     """Whether what was to be cancelled is cancelled, as *seen* shows it."""
     if seen.status is Status.CANCELLED:
         return True
-    return scope == Scope.ATTENDEE and attendee_id not in {
-        one.external_id for one in seen.attendees
-    }
+    booked = {one.external_id.casefold() for one in seen.attendees}
+    # Somebody without an id might be the one: then nothing is proved.
+    return scope == Scope.ATTENDEE and "" not in booked and attendee_id.casefold() not in booked
+
+
+def why_left(cancellation: Cancellation, seen: BookedAppointment, *, why: str) -> str:
+    """*why*, unless more is gone than was asked for: then that has to be said."""
+    if cancellation.scope == Scope.ATTENDEE and seen.status is Status.CANCELLED:
+        return "whole_cancelled"
+    return why
 
 
 def take_effect(cancellation: Cancellation, *, at: datetime) -> None:
     """
     Mark in our copy what *cancellation* took away at *at*.
 
-    The emptied content hash makes the next read of this booking be written in any case.
+    The emptied content hash makes the next read of this booking be written in any case. Belongs
+    into the commit that settles: a listing which began before must not write over it.
     """
+    if cancellation.scope == Scope.FOLLOWING:
+        wake(TRACE_LATER_ONES, cancellation.pk)
     row = Appointment.objects.filter(pk=cancellation.appointment_id)
-    if cancellation.scope != Scope.ATTENDEE:
+    if cancellation.scope != Scope.ATTENDEE or row.get().status == Status.CANCELLED:
         row.update(status=Status.CANCELLED, changed_here_at=at, content="")
         return
     Attendee.objects.filter(

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from appointments.domain import Change, Facts, ProviderError, Status
 from appointments.models import Appointment
+from appointments.models.secrets import CannotDecrypt
 from appointments.providers.base import Provider
 from appointments.providers.transport import within
 from appointments.services.facts import facts_of
@@ -57,7 +58,10 @@ def look_at(appointment: Appointment, *, version: str) -> Look | None:
 
 def _look(appointment: Appointment, *, version: str) -> Look:
     before, read_at = facts_of(appointment), timezone.now()
-    client = appointment.connection.client()
+    try:
+        client = appointment.connection.client()
+    except CannotDecrypt:
+        return Look(appointment=appointment, ok=False, why="cannot_decrypt")
     with closing(client.http), within(PATIENCE):
         try:
             seen = client.read(appointment.ref())

@@ -12,23 +12,24 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.utils import timezone
 
 from appointments.domain import BookedAppointment, Facts, ProviderError
 from appointments.models import Cancellation
 from appointments.models.cancellations import AnswerKind, Event, State
-from appointments.services.effect import has_left, take_effect
+from appointments.services.effect import has_left, take_effect, why_left
 from appointments.services.queue import PROCESS_CANCELLATION, wake
 from appointments.services.records import store
 
-READ_AFTER = (
+READ_AT = (
     timedelta(seconds=5),
-    timedelta(seconds=25),
-    timedelta(seconds=90),
-    timedelta(minutes=3),
-    timedelta(minutes=10),
+    timedelta(seconds=30),
+    timedelta(minutes=2),
+    timedelta(minutes=5),
+    timedelta(minutes=15),
 )
-"""Pauses between reads: 5 s, 30 s, 2, 5 and 15 minutes after the outcome became unknown."""
+"""When an unknown outcome is read, after it became unknown; then every quarter of an hour."""
 AFTERWARDS = timedelta(minutes=15)
 QUIET = timedelta(minutes=15)
 """Assumed: no request takes effect later than this after its call ended."""
@@ -38,15 +39,25 @@ REPEATS = 1
 
 
 def next_read(cancellation: Cancellation) -> datetime:
-    steps = cancellation.reads
-    pause = READ_AFTER[steps] if steps < len(READ_AFTER) else AFTERWARDS
-    return timezone.now() + pause
+    return planned_read(last_call_ended_at(cancellation))
+
+
+def planned_read(since: datetime) -> datetime:
+    """
+    The next of the times at which something that is unknown *since* then is read.
+
+    They do not depend on how often it was read: whoever asks for a read in between does not push
+    the planned ones away.
+    """
+    now = timezone.now()
+    planned = (since + after for after in READ_AT)
+    return next((when for when in planned if when > now), now + AFTERWARDS)
 
 
 def become_unknown(cancellation: Cancellation, event: Event, *, why: str) -> None:
     """A call may have been carried out: from now on only reads can tell."""
-    due_at = timezone.now() + READ_AFTER[0]
-    cancellation.apply(event, held=cancellation.lease_key, due_at=due_at, why=why, reads=0)
+    due_at = timezone.now() + READ_AT[0]
+    cancellation.apply(event, held=cancellation.lease_key, due_at=due_at, why=why)
     wake(PROCESS_CANCELLATION, cancellation.pk, at=due_at)
 
 
@@ -60,25 +71,27 @@ def read(cancellation: Cancellation) -> None:
     with closing(client.http):
         try:
             seen = client.read(cancellation.appointment.ref())
-        except ProviderError as error:
-            _unreadable(cancellation, error)
+        except ProviderError:
+            could_not_read(cancellation)
             return
     if seen is None:
         _gone(cancellation)
         return
     store(cancellation.connection, [seen], read_at=read_at)
     if has_left(cancellation.scope, cancellation.attendee_external_id, seen):
-        _confirm(cancellation, why="seen_cancelled")
+        _confirm(cancellation, why=why_left(cancellation, seen, why="seen_cancelled"))
         return
     _still_there(cancellation, seen)
 
 
 def _confirm(cancellation: Cancellation, *, why: str) -> None:
-    cancellation.apply(Event.FOUND_CANCELLED, held=cancellation.lease_key, why=why)
-    take_effect(cancellation, at=timezone.now())
+    with transaction.atomic():
+        cancellation.apply(Event.FOUND_CANCELLED, held=cancellation.lease_key, why=why)
+        take_effect(cancellation, at=timezone.now())
 
 
-def _unreadable(cancellation: Cancellation, error: ProviderError) -> None:
+def could_not_read(cancellation: Cancellation) -> None:
+    """No read today says nothing; after half an hour without one a person has to find out."""
     waited = timezone.now() - (cancellation.unknown_since or timezone.now())
     if cancellation.state == State.UNKNOWN and waited >= UNREADABLE_FOR:
         _hand_over(cancellation, Event.HANDED_OVER, why="unreadable")
@@ -91,12 +104,12 @@ def _gone(cancellation: Cancellation) -> None:
     if cancellation.state == State.UNKNOWN:
         _hand_over(cancellation, Event.FOUND_GONE, why="probably_cancelled")
         return
-    _read_later(cancellation)
+    _read_later(cancellation, why="probably_cancelled")
 
 
 def _still_there(cancellation: Cancellation, seen: BookedAppointment) -> None:
     if cancellation.state != State.UNKNOWN:
-        _read_later(cancellation)
+        _read_later(cancellation, why="still_booked")
         return
     if _may_repeat(cancellation, seen):
         cancellation.apply(
@@ -140,9 +153,10 @@ def _hand_over(cancellation: Cancellation, event: Event, *, why: str) -> None:
     )
 
 
-def _read_later(cancellation: Cancellation) -> None:
+def _read_later(cancellation: Cancellation, *, why: str = "") -> None:
+    """Read again at the next step; *why* replaces what is said of it until then."""
     due_at = next_read(cancellation)
     Cancellation.objects.filter(pk=cancellation.pk, state=cancellation.state).update(
-        due_at=due_at, reads=cancellation.reads + 1
+        due_at=due_at, why=why or cancellation.why
     )
     wake(PROCESS_CANCELLATION, cancellation.pk, at=due_at)

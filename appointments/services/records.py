@@ -97,15 +97,17 @@ def _store_batch(
 ) -> tuple[int, int, int]:
     known = {
         row.external_id: row
-        for row in Appointment.objects.filter(
-            connection=connection, external_id__in=[one.external_id for one in records]
-        )
+        # Locked, so that a cancellation which settles meanwhile is not written over.
+        for row in Appointment.objects.select_for_update()
+        .filter(connection=connection, external_id__in=[one.external_id for one in records])
+        .order_by("pk")
     }
     fresh: list[tuple[Appointment, BookedAppointment]] = []
     unchanged = outdated = 0
     for record in records:
         row = known.get(record.external_id)
-        if row is not None and _is_outdated(row, record, read_at=read_at):
+        lingers = timedelta(minutes=connection.capabilities.lingers_minutes)
+        if row is not None and _is_outdated(row, record, read_at=read_at, lingers=lingers):
             outdated += 1
             continue
         made = _row(connection, _remembering(record, row), read_at=read_at)
@@ -224,12 +226,13 @@ def _age(record: BookedAppointment) -> tuple[bool, float]:
     return (when is not None, when.timestamp() if when else 0.0)
 
 
-def _is_outdated(row: Appointment, record: BookedAppointment, *, read_at: datetime) -> bool:
+def _is_outdated(
+    row: Appointment, record: BookedAppointment, *, read_at: datetime, lingers: timedelta
+) -> bool:
     if row.changed_here_at is None:
         return False
     if read_at < row.changed_here_at:
         return True
-    lingers = timedelta(minutes=row.connection.capabilities.lingers_minutes)
     still_listed = record.is_live and row.status == Status.CANCELLED
     return still_listed and read_at < row.changed_here_at + lingers
 

@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
@@ -41,13 +41,17 @@ from appointments.domain import (
 )
 from appointments.models import Appointment, Booking, Connection
 from appointments.models.appointments import digits, fold
+from appointments.models.secrets import CannotDecrypt
 from appointments.providers.base import Provider
+from appointments.providers.transport import within
 from appointments.services.queue import PROCESS_BOOKING, SYNC_CONNECTION, wake
-from appointments.services.reconcile import QUIET, READ_AFTER
+from appointments.services.reconcile import QUIET, planned_read
 from appointments.services.records import store
 
 LIFETIME = timedelta(minutes=10)
 LEASE = timedelta(seconds=60)
+READ_BACK = 20.0
+"""Seconds for reading back what was booked."""
 State = Booking.State
 
 
@@ -103,17 +107,26 @@ def process(pk: int) -> None:
     booking = _lease(pk)
     if booking is None:
         return
-    match State(booking.state):
-        case State.REQUESTED:
-            _advance(booking)
-        case State.SENDING:
-            # Whoever sent it is gone: it may have been booked.
-            _read_later(booking, State.UNKNOWN, why="worker_lost")
-        case State.UNKNOWN | State.NEEDS_HUMAN:
-            _find(booking)
-        case _:
-            pass
-    Booking.objects.filter(pk=pk).exclude(state=State.SENDING).update(lease_until=None)
+    try:
+        match State(booking.state):
+            case State.REQUESTED:
+                _advance(booking)
+            case State.SENDING:
+                # Whoever sent it is gone: it may have been booked.
+                _read_later(booking, State.UNKNOWN, why="worker_lost")
+            case State.UNKNOWN | State.NEEDS_HUMAN:
+                _find(booking)
+            case _:
+                pass
+    except Exception:
+        # A bug of ours must not keep it from a person for ever.
+        if booking.state in (State.UNKNOWN, State.NEEDS_HUMAN):
+            _not_found(booking, why="unreadable")
+        raise
+    finally:
+        Booking.objects.filter(pk=pk, lease_key=booking.lease_key).exclude(
+            state=State.SENDING
+        ).update(lease_key=None, lease_until=None)
 
 
 def _lease(pk: int) -> Booking | None:
@@ -121,7 +134,7 @@ def _lease(pk: int) -> Booking | None:
     free = Booking.objects.filter(pk=pk, due_at__lte=now).filter(
         Q(lease_until__isnull=True) | Q(lease_until__lte=now)
     )
-    if free.update(lease_until=now + LEASE) != 1:
+    if free.update(lease_key=uuid4(), lease_until=now + LEASE) != 1:
         return None
     return Booking.objects.select_related("connection", "requested_by").get(pk=pk)
 
@@ -131,19 +144,23 @@ def _advance(booking: Booking) -> None:
         _end(booking, State.NOT_SENT, why="lifetime_over")
         return
     if not booking.requested_by.has_perm("appointments.schedule_appointment"):
-        _end(booking, State.NOT_SENT, why="access_denied")
+        _end(booking, State.NOT_SENT, why="not_permitted")
         return
-    now = timezone.now()
-    claimed = Booking.objects.filter(pk=booking.pk, state=State.REQUESTED, sent_at=None).update(
-        state=State.SENDING, sent_at=now, due_at=now + LEASE, lease_until=now + LEASE
-    )
-    if claimed != 1:
+    if not booking.connection.is_active:
+        _end(booking, State.NOT_SENT, why="switched_off")
         return
-    client = booking.connection.client()
+    try:
+        client = booking.connection.client()
+    except CannotDecrypt:
+        _end(booking, State.NOT_SENT, why="cannot_decrypt")
+        return
     with closing(client.http):
-        outcome = _send(client, request_of(booking))
-        booking.refresh_from_db()
-        _settle(booking, client, outcome)
+        now = timezone.now()
+        if not _move(
+            booking, State.SENDING, sent_at=now, due_at=now + LEASE, lease_until=now + LEASE
+        ):
+            return
+        _settle(booking, client, _send(client, request_of(booking)))
 
 
 def _send(client: Provider, request: ScheduleRequest) -> ScheduleAnswer | ProviderError:
@@ -174,42 +191,50 @@ def _settle(booking: Booking, client: Provider, outcome: ScheduleAnswer | Provid
 
 
 def _booked(booking: Booking, client: Provider, answer: Scheduled) -> None:
-    """It is booked, readable or not; read it back, so that the times can be compared."""
-    shown = answer.appointment
-    read_at = timezone.now()
-    try:
-        if shown is None and answer.external_id:
-            shown = client.read(
-                BookingRef(external_id=answer.external_id, starts_at=booking.starts_at)
-            )
-        if shown is None:
-            shown = _listed(booking, client)
-    except ProviderError:
-        shown = answer.appointment
-    _confirm(booking, shown, external_id=answer.external_id, read_at=read_at)
+    """It is booked: that first, and only then read it back to compare the time."""
+    if not _end(booking, State.CONFIRMED, external_id=answer.external_id, said=answer.said):
+        return
     wake(SYNC_CONNECTION, booking.connection_id)
+    shown, read_at = answer.appointment, timezone.now()
+    try:
+        with within(READ_BACK):
+            if shown is None and answer.external_id:
+                shown = client.read(
+                    BookingRef(external_id=answer.external_id, starts_at=booking.starts_at)
+                )
+            if shown is None:
+                shown = _listed(booking, client)
+    except ProviderError:
+        return  # Booked all the same; the page says that the time was not compared.
+    if shown is not None:
+        _link(booking, shown, read_at=read_at)
 
 
 def _find(booking: Booking) -> None:
     """Look for a booking whose answer was lost; never send it again."""
-    client, read_at = booking.connection.client(), timezone.now()
+    read_at = timezone.now()
+    client = booking.connection.client()
     with closing(client.http):
         try:
             shown = _listed(booking, client)
         except ProviderError:
-            shown = None
-    if shown is not None:
-        _confirm(booking, shown, external_id=shown.external_id, read_at=read_at)
+            _not_found(booking, why="unreadable")
+            return
+    if shown is None:
+        _not_found(booking, why="not_listed")
         return
+    if _end(booking, State.CONFIRMED, external_id=shown.external_id, why="found"):
+        _link(booking, shown, read_at=read_at)
+
+
+def _not_found(booking: Booking, *, why: str) -> None:
     quiet_until = (booking.sent_at or booking.requested_at) + LEASE + QUIET
     over = booking.state == State.NEEDS_HUMAN or timezone.now() >= quiet_until
-    _read_later(
-        booking, State.NEEDS_HUMAN if over else State.UNKNOWN, why="not_listed" if over else ""
-    )
+    _read_later(booking, State.NEEDS_HUMAN if over else State.UNKNOWN, why=why)
 
 
 def _listed(booking: Booking, client: Provider) -> BookedAppointment | None:
-    """The listed booking that fits: same person, about the same time, and new to us."""
+    """The listed booking that is ours: same person, same time, and new to us."""
     local = booking.starts_at.astimezone(booking.connection.zone).date()
     window = DateWindow(first=local - timedelta(days=1), last=local + timedelta(days=1))
     known = set(
@@ -227,12 +252,10 @@ def _listed(booking: Booking, client: Provider) -> BookedAppointment | None:
 
 def _fits(one: BookedAppointment, wish: ScheduleRequest, booking: Booking) -> bool:
     local = booking.starts_at.astimezone(booking.connection.zone).date()
-    if one.starts_at is not None:
-        # Half a day either way: a booking in the wrong zone must be found, to be shown.
-        near = abs(one.starts_at - booking.starts_at) <= timedelta(hours=14)
-    else:
-        near = one.day is not None and abs((one.day - local).days) <= 1
-    return near and any(_is_person(person, wish) for person in one.attendees)
+    same_time = (
+        one.starts_at == booking.starts_at if one.starts_at is not None else one.day == local
+    )
+    return same_time and any(_is_person(person, wish) for person in one.attendees)
 
 
 def _is_person(person: Any, wish: ScheduleRequest) -> bool:
@@ -243,25 +266,14 @@ def _is_person(person: Any, wish: ScheduleRequest) -> bool:
     return bool(wish.name) and fold(wish.name) == fold(person.name)
 
 
-def _confirm(
-    booking: Booking,
-    shown: BookedAppointment | None,
-    *,
-    external_id: str,
-    read_at: datetime,
-) -> None:
-    row = None
-    if shown is not None:
-        store(booking.connection, [_with_title(shown, booking)], read_at=read_at)
-        row = Appointment.objects.filter(
-            connection=booking.connection, external_id=shown.external_id
-        ).first()
-    _end(
-        booking,
-        State.CONFIRMED,
-        external_id=external_id or (shown.external_id if shown else ""),
-        appointment=row,
-        booked_at=shown.starts_at if shown else None,
+def _link(booking: Booking, shown: BookedAppointment, *, read_at: datetime) -> None:
+    """Keep what the provider shows, and tie it to the request."""
+    store(booking.connection, [_with_title(shown, booking)], read_at=read_at)
+    row = Appointment.objects.filter(
+        connection=booking.connection, external_id=shown.external_id
+    ).first()
+    Booking.objects.filter(pk=booking.pk).update(
+        appointment=row, external_id=shown.external_id, booked_at=shown.starts_at
     )
 
 
@@ -273,23 +285,26 @@ def _with_title(shown: BookedAppointment, booking: Booking) -> BookedAppointment
 # --- rows -------------------------------------------------------------------------------------
 
 
-def _end(booking: Booking, state: Booking.State, **values: Any) -> None:
-    Booking.objects.filter(pk=booking.pk).update(
-        state=state, due_at=None, settled_at=timezone.now(), lease_until=None, **values
-    )
+def _move(booking: Booking, state: Booking.State, **values: Any) -> bool:
+    """Change the row if it is still as we hold it; False if somebody else was faster."""
+    if booking.state not in Booking.OPEN:
+        return False
+    mine = Booking.objects.filter(pk=booking.pk, state=booking.state, lease_key=booking.lease_key)
+    if mine.update(state=state, **values) != 1:
+        return False
+    booking.refresh_from_db()
+    return True
+
+
+def _end(booking: Booking, state: Booking.State, **values: Any) -> bool:
+    return _move(booking, state, due_at=None, settled_at=timezone.now(), **values)
 
 
 def _read_later(booking: Booking, state: Booking.State, *, why: str) -> None:
-    pause = READ_AFTER[min(booking.reads, len(READ_AFTER) - 1)]
-    due_at = timezone.now() + pause
-    Booking.objects.filter(pk=booking.pk).update(
-        state=state,
-        why=why or booking.why,
-        due_at=due_at,
-        reads=booking.reads + 1,
-        lease_until=None,
-    )
-    wake(PROCESS_BOOKING, booking.pk, at=due_at)
+    since = booking.sent_at if booking.state != State.SENDING else None
+    due_at = planned_read(since or timezone.now())
+    if _move(booking, state, why=why, due_at=due_at, lease_until=None):
+        wake(PROCESS_BOOKING, booking.pk, at=due_at)
 
 
 def _wish(request: ScheduleRequest) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
+import stamina
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from appointments.domain import (
@@ -49,22 +50,38 @@ from appointments.models import (
     ProviderAnswer,
     ProviderCall,
 )
-from appointments.models.cancellations import AnswerKind, Event, IllegalTransition, State
+from appointments.models.cancellations import (
+    UNSETTLED,
+    AnswerKind,
+    Event,
+    IllegalTransition,
+    State,
+)
+from appointments.models.secrets import CannotDecrypt
 from appointments.providers.base import Provider
+from appointments.providers.transport import within
 from appointments.services import reconcile
-from appointments.services.effect import has_left, take_effect
+from appointments.services.effect import has_left, take_effect, why_left
 from appointments.services.queue import (
     PROCESS_CANCELLATION,
     SYNC_CONNECTION,
-    TRACE_LATER_ONES,
     wake,
 )
 from appointments.services.records import store
 
 LEASE = timedelta(seconds=60)
 """Longer than any look, send and second look together may take."""
-CROWDED = timedelta(seconds=1)
-"""When to try again while the connection has as many cancellations under way as it may."""
+CROWDED = timedelta(seconds=10)
+"""How long a row stands back while its connection has as many under way as it may. Whoever
+finishes wakes the next, so this is only for the case that nobody does."""
+POINTLESS = frozenset({"email_missing", "case_unknown"})
+"""Reasons for not sending that no repeat mends."""
+WHY_LIMIT = 60
+RECORD_FOR = 30.0
+"""Seconds for which the database is asked again to keep an answer."""
+LOOK = 25.0
+SECOND_LOOK = 15.0
+"""Seconds; with a write's 20 they stay below the lease."""
 TRY_AGAIN = (timedelta(seconds=1), timedelta(seconds=4), timedelta(seconds=15))
 """After a request that did not leave us, or a read that failed; give or take half."""
 
@@ -92,10 +109,14 @@ def process(pk: int) -> None:
                 pass
     except IllegalTransition:
         pass  # Somebody else moved it meanwhile; the row says what is next.
+    except Exception as error:
+        _stumble(pk, error)
+        raise
     finally:
         Cancellation.objects.filter(pk=pk, lease_key=held).exclude(state=State.SENDING).update(
             lease_key=None, lease_until=None
         )
+        _wake_next(cancellation.connection_id)
 
 
 def _lease(pk: int) -> Cancellation | None:
@@ -106,12 +127,10 @@ def _lease(pk: int) -> Cancellation | None:
         if found is None:
             return None
         # On PostgreSQL the lock makes counting and taking one step; on SQLite the transaction does.
-        connection = Connection.objects.select_for_update().get(pk=found.connection_id)
-        under_way = Cancellation.objects.in_flight(connection, now).count()
+        account = Connection.objects.select_for_update().get(pk=found.connection_id)
+        under_way = Cancellation.objects.in_flight(account, now).count()
         if under_way >= settings.CANCELS_IN_FLIGHT:
-            later = now + CROWDED
-            Cancellation.objects.filter(pk=pk, state=found.state).update(due_at=later)
-            wake(PROCESS_CANCELLATION, pk, at=later)
+            Cancellation.objects.filter(pk=pk, state=found.state).update(due_at=now + CROWDED)
             return None
         key = uuid4()
         taken = (
@@ -126,6 +145,35 @@ def _lease(pk: int) -> Cancellation | None:
     ).get(pk=pk)
 
 
+def _wake_next(connection_id: int) -> None:
+    """A place is free at this connection: call those in who stand back for it, oldest first."""
+    now = timezone.now()
+    waiting = (
+        Cancellation.objects.due(now + CROWDED)
+        .filter(connection=connection_id, state=State.REQUESTED, tries=0, why="")
+        .order_by("requested_at")
+    )
+    for pk in list(waiting.values_list("pk", flat=True)[: settings.CANCELS_IN_FLIGHT]):
+        if Cancellation.objects.due(now + CROWDED).filter(pk=pk).update(due_at=now):
+            wake(PROCESS_CANCELLATION, pk)
+
+
+def _stumble(pk: int, error: Exception) -> None:
+    """
+    Something failed that is neither the provider's nor the network's: a lost key, a bug of ours.
+
+    The row must not be looked at every minute for ever, nor be forgotten: before sending it waits
+    within its lifetime, and what is unknown goes to a person in the end. One that was being sent
+    stays so until its lease runs out.
+    """
+    why = "cannot_decrypt" if isinstance(error, CannotDecrypt) else "internal"
+    cancellation = Cancellation.objects.select_related("connection").get(pk=pk)
+    if cancellation.state == State.REQUESTED:
+        _wait(cancellation, why=why)
+    elif cancellation.state in UNSETTLED:
+        reconcile.could_not_read(cancellation)
+
+
 def _advance(cancellation: Cancellation) -> None:
     held, now = cancellation.lease_key, timezone.now()
     if now >= cancellation.expires_at:
@@ -133,6 +181,9 @@ def _advance(cancellation: Cancellation) -> None:
         return
     if not cancellation.requested_by.has_perm("appointments.cancel_appointment"):
         _end(cancellation, Event.NOT_PERMITTED, why="not_permitted")
+        return
+    if not cancellation.connection.is_active:
+        _end(cancellation, Event.LOOK_REFUSED, why="switched_off")
         return
     client = cancellation.connection.client()
     with closing(client.http):
@@ -154,19 +205,20 @@ def _look(cancellation: Cancellation, client: Provider) -> BookedAppointment | N
     """The booking as it is now; None if that ended the matter, or it could not be read."""
     read_at = timezone.now()
     try:
-        seen = client.read(cancellation.appointment.ref())
-    except (CredentialsRejected, AccessDenied) as error:
-        _end(cancellation, Event.KEY_REFUSED, why=error.why)
-        return None
+        with within(LOOK):
+            seen = client.read(cancellation.appointment.ref())
     except ProviderError as error:
-        _wait(cancellation, error)
+        _not_seen(cancellation, error)
         return None
     if seen is None:
         _end(cancellation, Event.FOUND_GONE, why="gone")
         return None
     store(cancellation.connection, [seen], read_at=read_at)
     if has_left(cancellation.scope, cancellation.attendee_external_id, seen):
-        _end(cancellation, Event.FOUND_CANCELLED, why="found_cancelled")
+        with transaction.atomic():
+            why = why_left(cancellation, seen, why="found_cancelled")
+            _end(cancellation, Event.FOUND_CANCELLED, why=why)
+            take_effect(cancellation, at=timezone.now())
         return None
     changes = cancellation.facts.changes(Facts.of(seen))
     if changes or not seen.is_live:
@@ -183,14 +235,23 @@ def _end(cancellation: Cancellation, event: Event, *, why: str) -> None:
         wake(PROCESS_CANCELLATION, cancellation.pk, at=due_at)
 
 
-def _wait(cancellation: Cancellation, error: ProviderError) -> None:
+def _not_seen(cancellation: Cancellation, error: ProviderError) -> None:
+    match error:
+        case CredentialsRejected() | AccessDenied() | RateLimited(wait=None):
+            _end(cancellation, Event.LOOK_REFUSED, why=error.why)
+        case RateLimited(wait=timedelta() as wait):
+            _wait(cancellation, why=error.why, at_least=wait)
+        case _:
+            _wait(cancellation, why="unreadable")
+
+
+def _wait(cancellation: Cancellation, *, why: str, at_least: timedelta = timedelta(0)) -> None:
     """The provider could not be read: nothing is sent unseen, so wait within the lifetime."""
-    delay = _jittered(TRY_AGAIN[min(cancellation.reads, len(TRY_AGAIN) - 1)])
-    if isinstance(error, RateLimited) and error.wait is not None:
-        delay = max(delay, error.wait)
+    step = min(cancellation.failed_looks, len(TRY_AGAIN) - 1)
+    delay = max(_jittered(TRY_AGAIN[step]), at_least)
     due_at = min(timezone.now() + delay, cancellation.expires_at)
     Cancellation.objects.filter(pk=cancellation.pk, lease_key=cancellation.lease_key).update(
-        due_at=due_at, why="unreadable", reads=cancellation.reads + 1
+        due_at=due_at, why=why, failed_looks=cancellation.failed_looks + 1
     )
     wake(PROCESS_CANCELLATION, cancellation.pk, at=due_at)
 
@@ -267,15 +328,17 @@ def _second_look(
         day=booking.day,
     )
     try:
-        seen = client.read(ref)
+        with within(SECOND_LOOK):
+            seen = client.read(ref)
     except ProviderError as error:
         return AnswerNotUnderstood("refused_unreadable", status=error.status)
     if seen is None:
         return AnswerNotUnderstood("refused_and_gone")
     if has_left(request.scope, request.attendee_id, seen):
         return Already(said=refused.said)
-    still_there = seen.is_live or seen.status is Status.COMPLETED
-    return refused if still_there else AnswerNotUnderstood("refused_but_changed")
+    if seen.status is Status.COMPLETED:
+        return replace(refused, why=Refusal.OVER)
+    return refused if seen.is_live else AnswerNotUnderstood("refused_but_changed")
 
 
 # --- settle -----------------------------------------------------------------------------------
@@ -297,21 +360,36 @@ def _settle(
     cancellation: Cancellation, call: ProviderCall, outcome: CancelAnswer | ProviderError
 ) -> None:
     """
-    Store what came of *call*, move the state, and bring our copy up to date, in one commit.
+    Store what came of *call* and move the state, in one commit that is tried for half a minute.
+
+    The answer is all we will ever know of this request, so a database that is locked or gone for a
+    moment must not lose it.
 
     Raises:
         IllegalTransition: the lease was lost meanwhile and the row is *unknown*; the answer is
             stored all the same, and the reads that follow settle it.
     """
     step, now = _meaning(cancellation, outcome), timezone.now()
+    for attempt in stamina.retry_context(on=OperationalError, timeout=RECORD_FOR, attempts=None):
+        with attempt:
+            if attempt.num > 1 and not connection.in_atomic_block:
+                connection.close_if_unusable_or_obsolete()
+            _record_and_move(cancellation, call, step, at=now)
+    if cancellation.is_done:
+        _show_effect(cancellation, outcome, at=now)
+
+
+def _record_and_move(
+    cancellation: Cancellation, call: ProviderCall, step: _Step, *, at: datetime
+) -> None:
     try:
         with transaction.atomic():
-            _record(call, step, at=now)
+            _record(call, step, at=at)
             _move(cancellation, step)
             if cancellation.is_done:
-                _bring_up_to_date(cancellation, outcome, at=now)
+                take_effect(cancellation, at=at)
     except IllegalTransition:
-        _record(call, step, at=now)
+        _record(call, step, at=at)
         raise
 
 
@@ -330,8 +408,6 @@ def _move(cancellation: Cancellation, step: _Step) -> None:
     changes = {}
     if step.kind == AnswerKind.NOT_SENT:
         changes["tries"] = cancellation.tries + 1
-    if step.kind == AnswerKind.UNKNOWN:
-        changes["reads"] = cancellation.reads = 0
     due_at = step.due_at or reconcile.next_read(cancellation)
     cancellation.apply(
         step.event,
@@ -367,7 +443,7 @@ def _meaning(cancellation: Cancellation, outcome: CancelAnswer | ProviderError) 
             return _Step(
                 kind=AnswerKind.UNKNOWN,
                 event=Event.UNCLEAR,
-                why=outcome.why,
+                why=outcome.why[:WHY_LIMIT],
                 status=outcome.status,
             )
 
@@ -379,6 +455,8 @@ def _nothing_left(
     pause: timedelta | None,
 ) -> _Step:
     """Nothing was done at the provider: try again within the lifetime, or end as not sent."""
+    if error.why in POINTLESS:
+        pause = None
     due_at = timezone.now() + pause if pause is not None else None
     if due_at is None or due_at >= cancellation.expires_at:
         return _Step(kind=kind, event=Event.NOTHING_LEFT_US, why=error.why, status=error.status)
@@ -402,13 +480,11 @@ def _jittered(pause: timedelta) -> timedelta:
     return pause * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, guards nothing
 
 
-def _bring_up_to_date(
+def _show_effect(
     cancellation: Cancellation, outcome: CancelAnswer | ProviderError, *, at: datetime
 ) -> None:
-    """Our copy after a cancellation that took effect; the provider's own picture if it sent one."""
+    """Bring our copy up to date with what the answer shows; the next listing would do so too."""
     if isinstance(outcome, Confirmed) and outcome.appointment is not None:
         store(cancellation.connection, [outcome.appointment], read_at=at)
-    take_effect(cancellation, at=at)
     if cancellation.scope == Scope.FOLLOWING:
-        wake(TRACE_LATER_ONES, cancellation.pk)
         wake(SYNC_CONNECTION, cancellation.connection_id)

@@ -11,9 +11,16 @@ from appointments.services.queue import PROCESS_CANCELLATION, wake
 
 
 def read_again(cancellation: Cancellation, *, by: User) -> None:
-    """Have the worker read the provider now. Sends nothing that changes anything."""
+    """
+    Have the worker read the provider now. Sends nothing that changes anything.
+
+    A click while a read is due or under way asks for nothing new.
+    """
     if not by.has_perm("appointments.cancel_appointment"):
         raise PermissionDenied
-    waiting = Cancellation.objects.unsettled().filter(pk=cancellation.pk)
-    if waiting.update(due_at=timezone.now()):
+    now = timezone.now()
+    waiting = Cancellation.objects.unsettled().filter(
+        pk=cancellation.pk, due_at__gt=now, lease_until=None
+    )
+    if waiting.update(due_at=now):
         wake(PROCESS_CANCELLATION, cancellation.pk)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.db.models import Q
 from django.utils import timezone
 
+from appointments.domain import Scope
 from appointments.models import Booking, Cancellation
+from appointments.models.cancellations import DONE
 from appointments.services import sync
 from appointments.services.queue import (
     PROCESS_BOOKING,
     PROCESS_CANCELLATION,
     SYNC_CONNECTION,
+    TRACE_LATER_ONES,
     wake,
 )
 
 MOST = 500
+TRACED_WITHIN = timedelta(hours=1)
 
 
 def sweep() -> None:
@@ -30,5 +36,10 @@ def sweep() -> None:
     bookings = Booking.objects.filter(free, due_at__lte=now).order_by("due_at")
     for pk in bookings.values_list("pk", flat=True)[:MOST]:
         wake(PROCESS_BOOKING, pk)
+    untraced = Cancellation.objects.filter(
+        state__in=DONE, scope=Scope.FOLLOWING, later_ones=None, settled_at__gt=now - TRACED_WITHIN
+    )
+    for pk in untraced.values_list("pk", flat=True)[:MOST]:
+        wake(TRACE_LATER_ONES, pk)
     for connection in sync.due_connections(now):
         wake(SYNC_CONNECTION, connection.pk)

@@ -14,6 +14,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from appointments.domain import (
@@ -36,9 +37,13 @@ logger = logging.getLogger(__name__)
 SUSPICIOUS_SHARE = 0.2
 SUSPICIOUS_COUNT = 20
 """More than this share, and at least this many, of the coming bookings gone: not believed."""
-SINGLE_READS = 40
+SINGLE_READS = 15
 """Missing bookings read one by one in a run; the next run reads the next."""
-STALE_RUN = timedelta(minutes=15)
+READ_ALONE_EVERY = timedelta(minutes=15)
+REJECTED_KEPT = 50
+SILENT_FOR = timedelta(minutes=2)
+"""A run that wrote no page for so long was killed; the next one begins anew."""
+RUNS_KEPT = timedelta(days=7)
 LONGEST_PAUSE = timedelta(hours=1)
 SIDE_FACTS_EVERY = timedelta(hours=1)
 
@@ -71,33 +76,42 @@ def sync(connection: Connection) -> SyncRun | None:
     if run is None:
         return None
     try:
-        client = connection.client()
-        with closing(client.http):
-            seen = _read_pages(connection, client, run)
-            suspicious = _judge_missing(connection, client, run, seen)
-            _side_facts(connection, client)
+        is_believed = _read(connection, run)
     except ProviderError as error:
-        _fail(run, error)
+        _fail(run, error.why, wait=error.wait if isinstance(error, RateLimited) else None)
     except CannotDecrypt:
-        _end(run, SyncRun.Outcome.FAILED, why="cannot_decrypt")
-        _note_failure(connection, "cannot_decrypt", pause=LONGEST_PAUSE)
+        _fail(run, "cannot_decrypt", wait=LONGEST_PAUSE)
+    except Exception:
+        _fail(run, "internal")
+        raise
     else:
-        if suspicious:
-            _end(run, SyncRun.Outcome.DISCARDED, why="suspicious")
-            _note_failure(connection, "suspicious", pause=_rest(connection))
-        else:
+        if is_believed:
             _end(run, SyncRun.Outcome.COMPLETE)
             _note_success(run)
+        else:
+            _end(run, SyncRun.Outcome.DISCARDED, why="suspicious")
+            _note_failure(connection, "suspicious", pause=_rest(connection))
     return run
+
+
+def _read(connection: Connection, run: SyncRun) -> bool:
+    """Read everything; whether what was missing could be judged."""
+    client = connection.client()
+    with closing(client.http):
+        seen = _read_pages(connection, client, run)
+        is_believed = _judge_missing(connection, client, run, seen)
+        _side_facts(connection, client)
+    return is_believed
 
 
 def _begin(connection: Connection) -> SyncRun | None:
     now = timezone.now()
     running = SyncRun.objects.filter(connection=connection, outcome=SyncRun.Outcome.RUNNING)
-    running.filter(started_at__lt=now - STALE_RUN).update(
+    running.filter(alive_at__lt=now - SILENT_FOR).update(
         outcome=SyncRun.Outcome.FAILED, why="interrupted", finished_at=now
     )
     today = timezone.localdate(timezone=connection.zone)
+    SyncRun.objects.filter(connection=connection, started_at__lt=now - RUNS_KEPT).delete()
     try:
         with transaction.atomic():
             return SyncRun.objects.create(
@@ -121,7 +135,10 @@ def _read_pages(connection: Connection, client: Provider, run: SyncRun) -> set[s
         run.seen += len(page.records)
         run.written += stored.written
         run.rejected += len(page.rejected)
-        run.rejected_ids += [one.external_id or "?" for one in page.rejected][: 50 - run.rejected]
+        run.rejected_ids = (run.rejected_ids + [one.external_id or "?" for one in page.rejected])[
+            :REJECTED_KEPT
+        ]
+        run.save()  # Sign of life: a run that says nothing for a while was killed.
     return seen
 
 
@@ -129,16 +146,19 @@ def _read_pages(connection: Connection, client: Provider, run: SyncRun) -> set[s
 
 
 def _judge_missing(connection: Connection, client: Provider, run: SyncRun, seen: set[str]) -> bool:
-    """Look into coming bookings that this run did not see; True if the run is not believed."""
+    """Look into coming bookings that this run did not see; False if the run is not believed."""
     coming = dict(_coming(connection, run))
     missing = [pk for external_id, pk in coming.items() if external_id not in seen]
     run.missing = len(missing)
     if _is_suspicious(len(missing), of=len(coming)) and not _seen_before(connection, run):
-        return True
+        return False
     rows = Appointment.objects.filter(pk__in=missing).select_related("connection")
-    for row in rows.in_order()[:SINGLE_READS]:
+    patient = rows.filter(
+        Q(read_alone_at=None) | Q(read_alone_at__lt=run.started_at - READ_ALONE_EVERY)
+    )
+    for row in patient.in_order()[:SINGLE_READS]:
         _look_into(row, client)
-    return False
+    return True
 
 
 def _coming(connection: Connection, run: SyncRun) -> Iterator[tuple[str, int]]:
@@ -181,6 +201,7 @@ def _seen_before(connection: Connection, run: SyncRun) -> bool:
 def _look_into(row: Appointment, client: Provider) -> None:
     """Ask for one missing booking by itself; what cannot be found is *gone*, never cancelled."""
     read_at = timezone.now()
+    Appointment.objects.filter(pk=row.pk).update(read_alone_at=read_at)
     try:
         found = client.read(row.ref())
     except ProviderError:
@@ -224,12 +245,10 @@ def _side_facts(connection: Connection, client: Provider) -> None:
 # --- how it ended -----------------------------------------------------------------------------
 
 
-def _fail(run: SyncRun, error: ProviderError) -> None:
-    _end(run, SyncRun.Outcome.FAILED, why=error.why)
-    pause = _backoff(run.connection)
-    if isinstance(error, RateLimited) and error.wait is not None:
-        pause = max(pause, error.wait)
-    _note_failure(run.connection, error.why, pause=pause)
+def _fail(run: SyncRun, why: str, *, wait: timedelta | None = None) -> None:
+    _end(run, SyncRun.Outcome.FAILED, why=why)
+    pause = max(_backoff(run.connection), wait or timedelta(0))
+    _note_failure(run.connection, why, pause=min(pause, LONGEST_PAUSE))
 
 
 def _end(run: SyncRun, outcome: SyncRun.Outcome, *, why: str = "") -> None:

@@ -45,6 +45,12 @@ def staff_name(user: Model) -> str:
 
 @register.filter
 def phone_link(number: str) -> str:
-    """*number* as the target of a `tel:` link: digits and a leading plus, nothing else."""
+    """
+    *number* as the target of a `tel:` link: digits and a leading plus, nothing else.
+
+    Empty for what cannot be dialled: providers also send numbers with letters for digits.
+    """
+    if any(char.isalpha() for char in number):
+        return ""
     kept = "".join(char for char in number if char.isascii() and char.isdigit())
     return f"+{kept}" if number.strip().startswith("+") else kept

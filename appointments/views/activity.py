@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
+from django.db.models import Exists, OuterRef
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -79,7 +80,8 @@ def unsettled(request: StaffRequest) -> HttpResponse:
 @permission_required(MAY_VIEW, raise_exception=True)
 def index(request: StaffRequest) -> HttpResponse:
     """Show who cancelled what, why, and what came of it; the newest first."""
-    people = User.objects.filter(cancellations__isnull=False).distinct().order_by("username")
+    theirs = Cancellation.objects.filter(requested_by=OuterRef("pk"))
+    people = User.objects.filter(Exists(theirs)).order_by("username")
     form = ActivityForm(request.GET, people=[(one.pk, person(one)) for one in people])
     form.is_valid()
     found = _found(form.cleaned_data)

@@ -50,9 +50,7 @@ class Span:
 @permission_required("appointments.view_appointment", raise_exception=True)
 def index(request: StaffRequest) -> HttpResponse:
     """Show the appointments that the address asks for; from today on if it names no day."""
-    connections = {
-        one.pk: one for one in Connection.objects.active().select_related("health").order_by("pk")
-    }
+    connections = _connections()
     form = _filter_form(request, connections)
     form.is_valid()
     span = _span(form.cleaned_data)
@@ -92,6 +90,23 @@ def detail(request: StaffRequest, pk: int) -> HttpResponse:
     return render(request, name, context)
 
 
+def _connections() -> dict[int, Connection]:
+    rows = Connection.objects.active().select_related("health").order_by("pk")
+    return {one.pk: one for one in rows}
+
+
+def _of_connections(
+    found: AppointmentQuerySet, connections: Mapping[int, Connection]
+) -> AppointmentQuerySet:
+    """
+    Leave out what belongs to connections that are switched off.
+
+    Said by exclusion: a list of what is in would tempt the database to sort it all anew.
+    """
+    hidden = Connection.objects.exclude(pk__in=list(connections)).values_list("pk", flat=True)
+    return found.exclude(connection__in=list(hidden))
+
+
 def _filter_form(request: StaffRequest, connections: Mapping[int, Connection]) -> FilterForm:
     return FilterForm(
         request.GET,
@@ -117,13 +132,12 @@ def _span(values: Mapping[str, Any]) -> Span:
 def _found(
     values: Mapping[str, Any], span: Span, connections: Mapping[int, Connection]
 ) -> AppointmentQuerySet:
-    found = Appointment.objects.filter(connection__in=list(connections)).from_day(span.first)
+    found = _of_connections(Appointment.objects.all(), connections).from_day(span.first)
     if span.last:
         found = found.to_day(span.last)
     if slug := values.get("provider"):
-        found = found.filter(
-            connection__in=[one.pk for one in connections.values() if one.provider == slug]
-        )
+        accounts = [one.pk for one in connections.values() if one.provider == slug]
+        found = found.filter(connection__in=accounts)
     if connection := values.get("connection"):
         found = found.filter(connection=connection)
     if status := values.get("status"):
@@ -181,7 +195,7 @@ def _pills(
 ) -> list[dict[str, Any]]:
     """The filters beside the search, each with the address that removes it if it is set."""
     names = [name for name in form.fields if name != "q"]
-    if not _shares_providers(connections) and "connection" not in kept:
+    if not _shares_providers(connections) and not form["connection"].value():
         names.remove("connection")
     removed = {name: _address(_without(kept, name)) for name in kept}
     return [{"field": form[name], "remove": removed.get(name, "")} for name in names]

@@ -169,12 +169,9 @@ def _dialog(
     """The dialog around *form*; *notice* says what changed or stands against it."""
     if in_the_way is None:
         in_the_way = appointment.cancellations.open().select_related("requested_by").first()
-        if in_the_way is not None and status == 200:
-            clash = Conflict(kind=ConflictKind.ALREADY_OPEN, cancellation=in_the_way)
-            notice = conflict_sentence(clash)
     obstacle = obstacles(appointment)
-    if obstacle is not None and not notice:
-        notice = conflict_sentence(Conflict(kind=obstacle))
+    if not notice:
+        notice = _what_stands_against(obstacle, in_the_way)
     is_fragment = wants_fragment(request)
     context = {
         "appointment": appointment,
@@ -193,6 +190,13 @@ def _dialog(
     }
     name = "appointments/cancel.html" + ("#dialog" if is_fragment else "")
     return render(request, name, context, status=status)
+
+
+def _what_stands_against(obstacle: ConflictKind | None, in_the_way: Cancellation | None) -> str:
+    if in_the_way is not None:
+        found = Conflict(kind=ConflictKind.ALREADY_OPEN, cancellation=in_the_way)
+        return conflict_sentence(found)
+    return conflict_sentence(Conflict(kind=obstacle)) if obstacle is not None else ""
 
 
 def _dialog_after_conflict(request: StaffRequest, pk: int, found: Conflict) -> HttpResponse:

@@ -227,6 +227,7 @@ def test_this_and_later_ones_names_the_later_ones_after_reading(desk: Desk) -> N
     trace(cancellation.pk)
 
     cancellation.refresh_from_db()
+    assert cancellation.later_ones is not None
     assert [one["seen_cancelled"] for one in cancellation.later_ones] == [True, True]
     assert Appointment.objects.filter(status=Status.CANCELLED).count() == 3
 

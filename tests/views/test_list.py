@@ -1,0 +1,311 @@
+"""The list: what it shows, how it is narrowed, and how it learns of news."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from datetime import date, time, timedelta
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection as database
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from appointments.domain import BookedAttendee, Status
+from appointments.models import Appointment, Connection, ConnectionHealth, WorkerPulse
+from appointments.services.cancel import Wish, ask_to_cancel
+from appointments.services.records import store
+from tests.views.conftest import HTMX, POLL, Book, make_connection, record
+
+HOSTILE = """<img src=x onerror=alert(1)>"><b hx-get=/evil>'&"""
+
+
+def text(web: Client, address: str, **headers: str) -> str:
+    return web.get(address, headers=headers).content.decode()
+
+
+def names(page: str) -> list[str]:
+    """The people of the rows, in their order."""
+    return [html.unescape(name) for name in re.findall(r'class="who"[^>]*>([^<]*)</a>', page)]
+
+
+# --- what it shows
+
+
+def test_from_today_on_the_coming_ones_come_first(web: Client, book: Book) -> None:
+    """Yesterday's are not shown; the others stand in the order of their time."""
+    tomorrow = timezone.now() + timedelta(days=1)
+    book(3, starts_at=tomorrow)
+    Appointment.objects.filter(external_id="booking-0").update(
+        sorts_at=timezone.now() - timedelta(days=1)
+    )
+
+    assert names(text(web, "/")) == ["Person 1", "Person 2"]
+
+
+def test_a_session_without_a_clock_time_is_shown_as_such(web: Client, db: None) -> None:
+    """No time is made up: session and batch, with the window if it is known."""
+    husky = make_connection("huskyvoice", name="Clinic")
+    day = timezone.localdate() + timedelta(days=1)
+    lane = record(
+        0,
+        start=timezone.now(),
+        starts_at=None,
+        ends_at=None,
+        day=day,
+        session="Morning",
+        batch="MA",
+        window=(time(9), time(11)),
+    )
+    store(husky, [lane], read_at=timezone.now())
+
+    page = text(web, "/")
+
+    assert "Morning · MA" in page
+    assert "(09:00–11:00)" in page  # noqa: RUF001
+
+
+def test_the_row_button_has_the_name_of_the_person(web: Client, book: Book) -> None:
+    book()
+
+    page = text(web, "/")
+
+    assert 'aria-label="Cancel appointment with Person 0"' in page
+    assert ">Cancel…</button>" in page
+
+
+def test_an_open_cancellation_takes_the_place_of_the_button(
+    web: Client, book: Book, staff: User
+) -> None:
+    """Its state stands in the row and leads to it; a second one is not offered."""
+    (row,) = book()
+    asked = ask_to_cancel(row, by=staff, wish=Wish(), form_key=uuid4(), version=row.version)
+
+    page = text(web, "/")
+
+    assert f'href="/cancellations/{asked.pk}/"' in page
+    assert 'data-status="requested"' in page
+    assert "Cancel appointment with" not in page
+
+
+def test_who_may_not_cancel_sees_no_button(db: None, book: Book) -> None:
+    looker = User.objects.create_user("looker")
+    looker.user_permissions.add(Permission.objects.get(codename="view_appointment"))
+    book()
+    client = Client()
+    client.force_login(looker)
+
+    assert "Cancel…" not in text(client, "/")
+
+
+def test_strings_of_a_provider_stay_text(web: Client, book: Book) -> None:
+    """Whatever a provider sends is printed, never obeyed."""
+    person = BookedAttendee(external_id="p", name=HOSTILE, email=HOSTILE, phone=HOSTILE)
+    book(title=HOSTILE, host=HOSTILE, reference=HOSTILE, attendees=(person,))
+
+    page = text(web, "/")
+
+    assert "<img src=x" not in page
+    assert "<b hx-get" not in page
+    assert HOSTILE in names(page)
+
+
+def test_a_word_that_no_documentation_names_is_shown_and_cannot_be_cancelled(
+    web: Client, book: Book
+) -> None:
+    book(status=Status.OTHER, provider_status="no-show")
+
+    page = text(web, "/")
+
+    assert "“no-show”" in page
+    assert "Cancel…" not in page
+
+
+# --- how it is narrowed
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("q=person+person3@", ["Person 3"]),
+        ("q=PERSON4@EXAMPLE", ["Person 4"]),
+        ("q=06+55500002", ["Person 2"]),
+        ("q=booking-1", ["Person 1"]),
+        ("q=nobody", []),
+        ("with=behrens&q=person0@", ["Person 0"]),
+        ("with=somebody+else", []),
+        ("status=cancelled", []),
+        ("status=booked&q=person1@", ["Person 1"]),
+        ("provider=meetergo&q=person1@", ["Person 1"]),
+        ("provider=huskyvoice", []),
+    ],
+)
+def test_a_filter_in_the_address_narrows_the_list(
+    query: str, found: list[str], web: Client, book: Book
+) -> None:
+    book(5)
+    make_connection("huskyvoice", name="Clinic")
+
+    assert names(text(web, f"/?{query}")) == found
+
+
+def test_days_are_those_of_the_desks_clock(web: Client, book: Book) -> None:
+    day = timezone.localdate() + timedelta(days=3)
+    book(1, starts_at=timezone.now() + timedelta(days=3))
+
+    assert names(text(web, f"/?from={day}&to={day}")) == ["Person 0"]
+    assert names(text(web, f"/?from={day + timedelta(days=1)}")) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("from=2026-13-40", "This is not a day."),
+        ("from=0001-01-01", "Ensure this value is greater than or equal to"),
+        ("from=2026-12-02&to=2026-12-01", "This day is before the first one."),
+        ("provider=nobody", "There is no “nobody” here."),
+        ("connection=99", "There is no “99” here."),
+        ("status=odd", "There is no “odd” here."),
+        ("after=rubbish", ""),
+        ("before=9999999999999999-1", ""),
+        ("q=%00", "Null characters are not allowed."),
+    ],
+)
+def test_a_wrong_value_is_said_at_its_field_and_the_rest_works(
+    query: str, message: str, web: Client, book: Book
+) -> None:
+    book()
+
+    answer = web.get(f"/?{query}")
+
+    assert answer.status_code == 200
+    assert message in html.unescape(answer.content.decode())
+
+
+def test_pages_follow_each_other_by_key(web: Client, book: Book) -> None:
+    """Later and Earlier lead through all rows once, also where two begin together."""
+    book(120)
+    Appointment.objects.update(sorts_at=timezone.now() + timedelta(hours=2))
+    seen: list[str] = []
+    address = "/"
+    while address:
+        page = text(web, address)
+        seen += names(page)
+        later = re.search(r'rel="next" href="(/\?after[^"]*)"', page)
+        last, address = address, html.unescape(later[1]) if later else ""
+
+    assert len(seen) == len(set(seen)) == 120
+    earlier = re.search(r'rel="prev" href="(/\?before[^"]*)"', text(web, last))
+    assert earlier is not None
+    assert names(text(web, html.unescape(earlier[1]))) == seen[50:100]
+
+
+def test_an_inactive_connection_is_out_of_sight(
+    web: Client, book: Book, meetergo: Connection
+) -> None:
+    book()
+    Connection.objects.update(is_active=False)
+    make_connection("huskyvoice", name="Clinic")
+
+    assert names(text(web, "/")) == []
+
+
+# --- what everybody should know
+
+
+def test_without_a_connection_it_says_what_an_administrator_does(web: Client) -> None:
+    page = text(web, "/")
+
+    assert "No provider is connected yet" in page
+    assert "manage.py connect" in page
+
+
+def test_a_failing_connection_and_a_key_that_ends_are_said(
+    web: Client, meetergo: Connection
+) -> None:
+    ConnectionHealth.objects.create(
+        connection=meetergo, failing_since=timezone.now(), failure="credentials"
+    )
+    meetergo.credentials_expire_on = date.today() + timedelta(days=5)  # noqa: DTZ011
+    meetergo.save()
+
+    page = text(web, "/")
+
+    assert "Physio am Park: meetergo does not accept our key." in page
+    assert "The key of Physio am Park ends on" in page
+
+
+def test_a_silent_worker_is_said(web: Client, meetergo: Connection) -> None:
+    WorkerPulse.objects.update(seen_at=timezone.now() - timedelta(minutes=5))
+
+    assert "The worker is not running" in text(web, "/")
+
+
+# --- how it learns of news
+
+
+def known(page: str) -> str:
+    match = re.search(r'"X-Known": "([0-9a-f]+)"', page)
+    assert match is not None
+    return match[1]
+
+
+def test_a_poll_with_nothing_new_gets_no_rows(
+    web: Client, book: Book, meetergo: Connection
+) -> None:
+    """Only when the connections were read: the page counts the ages by itself."""
+    book(5)
+    ConnectionHealth.objects.create(connection=meetergo, read_at=timezone.now())
+    token = known(text(web, "/"))
+    ConnectionHealth.objects.update(read_at=timezone.now())
+
+    answer = web.get("/", headers=POLL | {"X-Known": token})
+
+    assert answer.status_code == 204
+    assert str(meetergo.pk) in json.loads(answer["HX-Trigger"])["desk-read"]
+
+
+def test_a_poll_after_a_change_gets_the_list_alone(web: Client, book: Book, staff: User) -> None:
+    (row,) = book()
+    token = known(text(web, "/"))
+    ask_to_cancel(row, by=staff, wish=Wish(), form_key=uuid4(), version=row.version)
+
+    answer = web.get("/", headers=POLL | {"X-Known": token})
+
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert page.strip().startswith('<div id="list"')
+    assert "Cancelling" in page
+    assert known(page) != token
+
+
+def test_typing_in_the_search_gets_toolbar_and_list(web: Client, book: Book) -> None:
+    """The address that the browser shows holds only what is set."""
+    book(2)
+
+    answer = web.get("/?q=person+1&status=&provider=&from=", headers=HTMX)
+
+    assert answer["HX-Replace-Url"] == "/?q=person+1"
+    assert answer.content.decode().strip().startswith('<div id="desk"')
+
+
+def test_the_number_of_queries_does_not_grow_with_the_rows(
+    web: Client, book: Book, staff: User
+) -> None:
+    rows = book(5)
+    for row in rows:
+        ask_to_cancel(row, by=staff, wish=Wish(), form_key=uuid4(), version=row.version)
+    web.get("/")
+    with CaptureQueriesContext(database) as few:
+        web.get("/")
+    for row in book(50)[5:]:
+        ask_to_cancel(row, by=staff, wish=Wish(), form_key=uuid4(), version=row.version)
+    with CaptureQueriesContext(database) as many:
+        page = web.get("/").content.decode()
+
+    assert page.count('class="row') >= 50
+    assert len(many) == len(few) <= 14

@@ -1,0 +1,254 @@
+"""Detail, scheduling and health."""
+
+from __future__ import annotations
+
+import html
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db import connection as database
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from appointments.domain import BookedAttendee
+from appointments.forms import ScheduleForm
+from appointments.models import Booking, Cancellation, Connection, WorkerPulse
+from tests.desk import Desk
+from tests.views.conftest import HTMX, Book, make_connection
+
+
+def shown(answer: Any) -> str:
+    return html.unescape(answer.content.decode())
+
+
+# --- one appointment
+
+
+def test_the_detail_says_how_to_reach_the_person(web: Client, book: Book) -> None:
+    person = BookedAttendee(
+        external_id="p",
+        name="Grace Kim",
+        email="grace@example.com",
+        phone="+1 212 555 0133",
+        time_zone="America/New_York",
+    )
+    noon = datetime.combine(timezone.localdate() + timedelta(days=2), datetime.min.time(), UTC)
+    (row,) = book(attendees=(person,), starts_at=noon + timedelta(hours=15), reference="ADA-1")
+
+    page = shown(web.get(row.get_absolute_url()))
+
+    assert 'href="tel:+12125550133"' in page
+    assert 'href="mailto:grace@example.com"' in page
+    assert "10:00 their time (America/New_York)" in page or "11:00 their time" in page
+    assert 'data-copy="ADA-1"' in page
+
+
+@pytest.mark.parametrize(
+    "address", ["javascript:alert(1)", "http://example.com", "data:text/html,x", " https://x", ""]
+)
+def test_only_secure_links_are_links(address: str, web: Client, book: Book) -> None:
+    (row,) = book(meeting_link=address)
+
+    page = web.get(row.get_absolute_url()).content.decode()
+
+    assert "Open the meeting" not in page
+    assert "javascript:" not in page
+
+
+def test_a_secure_link_tells_the_other_side_nothing(web: Client, book: Book) -> None:
+    (row,) = book(meeting_link="https://meet.example/abc")
+
+    page = web.get(row.get_absolute_url()).content.decode()
+
+    assert 'href="https://meet.example/abc" rel="noopener noreferrer"' in page
+
+
+def test_a_masked_number_is_shown_and_not_dialled(web: Client, book: Book) -> None:
+    (row,) = book(attendees=(BookedAttendee(external_id="p", name="A", phone="+3165XXXXXX"),))
+
+    page = web.get(row.get_absolute_url()).content.decode()
+
+    assert "+3165XXXXXX" in page
+    assert "tel:" not in page
+
+
+def test_other_bookings_of_the_same_person_are_shown(web: Client, book: Book) -> None:
+    """By address or telephone, at every provider; others' are not."""
+    rows = book(2)
+    clinic = make_connection("huskyvoice", name="Clinic")
+    same = BookedAttendee(external_id="x", name="P. Zero", phone="06-55500000")
+    (other,) = book(connection=clinic, attendees=(same,))
+
+    page = shown(web.get(rows[0].get_absolute_url()))
+
+    assert "Also booked" in page
+    assert f'href="{other.get_absolute_url()}"' in page
+    assert f'href="{rows[1].get_absolute_url()}"' not in page
+
+
+def test_the_history_tells_clicks_requests_and_answers(web: Client, desk: Desk) -> None:
+    row = desk.book("meetergo")
+    desk.cancel(row, reason="Ill")
+
+    page = shown(web.get(row.get_absolute_url()))
+
+    for line in ("First seen at meetergo", "Asked to cancel", "Request 1 sent to meetergo"):
+        assert line in page
+    assert "Answer: confirmed" in page
+    assert "Reason: Ill" in page
+
+
+def test_beside_the_list_it_comes_alone(web: Client, book: Book) -> None:
+    (row,) = book()
+
+    page = shown(web.get(row.get_absolute_url(), headers=HTMX))
+
+    assert page.strip().startswith('<article class="detail"')
+    assert "data-close-panel" in page
+
+
+def test_the_number_of_queries_of_a_detail_does_not_grow(
+    web: Client, book: Book, desk: Desk
+) -> None:
+    group = tuple(
+        BookedAttendee(external_id=f"p{n}", name=f"P{n}", email=f"p{n}@example.org")
+        for n in range(40)
+    )
+    (row,) = book(is_group=True, attendees=group[:1])
+    web.get(row.get_absolute_url())
+    with CaptureQueriesContext(database) as few:
+        web.get(row.get_absolute_url())
+    book(is_group=True, attendees=group)
+    with CaptureQueriesContext(database) as many:
+        web.get(row.get_absolute_url())
+        dialog = web.get(f"{row.get_absolute_url()}cancel/")
+
+    assert "Everybody (40)" in shown(dialog)
+    assert len(few) <= 16
+    assert len(many) <= len(few) + 14
+
+
+# --- scheduling
+
+
+@pytest.fixture
+def linde(db: None) -> Connection:
+    return make_connection("mijnklantportaal", name="De Linde")
+
+
+def filled(connection: Connection, **fields: Any) -> dict[str, Any]:
+    tomorrow = timezone.localdate() + timedelta(days=1)
+    values = {
+        "connection": connection.pk,
+        "form_key": str(uuid4()),
+        "title": "Intake",
+        "name": "Emma Visser",
+        "email": "emma@example.org",
+        "starts_at": f"{tomorrow}T10:00",
+        "ends_at": f"{tomorrow}T10:30",
+    }
+    return values | fields
+
+
+def test_the_form_has_the_fields_of_its_provider(web: Client, linde: Connection) -> None:
+    page = shown(web.get(f"/schedule/?connection={linde.pk}"))
+
+    for name in ("title", "customer_id", "name", "email", "starts_at", "ends_at"):
+        assert f'name="{name}"' in page
+    assert 'name="host"' not in page
+    assert "On the clock of Europe/Amsterdam" in page
+
+
+def test_a_wish_is_recorded_and_its_page_asks_again(web: Client, linde: Connection) -> None:
+    once = filled(linde)
+
+    answer = web.post("/schedule/", once)
+    again = web.post("/schedule/", once)
+
+    booking = Booking.objects.get()
+    assert (answer.status_code, answer["Location"]) == (303, f"/bookings/{booking.pk}/")
+    assert again["Location"] == answer["Location"]
+    page = shown(web.get(f"/bookings/{booking.pk}/"))
+    assert 'data-state="requested"' in page
+    assert 'hx-trigger="every 150ms"' in page
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"ends_at": "2026-01-01T09:00"}, "It would end before it starts."),
+        ({"starts_at": "2020-01-01T09:00"}, "This is in the past."),
+        ({"starts_at": "soon"}, "This is not a day and time."),
+        ({"starts_at": ""}, "This field is required."),
+        ({"email": "emma"}, "Enter a valid email address."),
+        ({"email": "", "name": ""}, "Needed without a customer number."),
+        ({"form_key": ""}, "This form is incomplete."),
+    ],
+)
+def test_a_mistake_is_said_at_its_field_and_nothing_is_sent(
+    fields: dict[str, str], message: str, web: Client, linde: Connection
+) -> None:
+    answer = web.post("/schedule/", filled(linde, title="My own words", **fields))
+
+    assert answer.status_code == 422
+    assert message in shown(answer)
+    assert "My own words" in shown(answer)
+    assert not Booking.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("2027-03-28T02:30", "this time does not exist in Europe/Amsterdam"),
+        ("2027-10-31T02:30", "this time comes twice in Europe/Amsterdam"),
+    ],
+)
+def test_a_time_that_the_clock_skips_or_repeats_is_refused(
+    typed: str, message: str, linde: Connection
+) -> None:
+    form = ScheduleForm(
+        filled(linde, starts_at=typed), capabilities=linde.capabilities, zone=linde.zone
+    )
+
+    assert message in form.errors["starts_at"][0]
+
+
+def test_a_time_is_meant_on_the_clock_of_the_practice(linde: Connection) -> None:
+    kolkata = ZoneInfo("Asia/Kolkata")
+    values = filled(linde, starts_at="2027-05-01T10:00", ends_at="2027-05-01T10:30")
+    form = ScheduleForm(values, capabilities=linde.capabilities, zone=kolkata)
+
+    assert form.is_valid()
+    assert form.wish().starts_at == datetime(2027, 5, 1, 4, 30, tzinfo=UTC)
+
+
+def test_an_unknown_connection_is_said(web: Client, linde: Connection) -> None:
+    answer = web.get("/schedule/?connection=999")
+
+    assert answer.status_code == 404
+    assert "There is no such connection." in shown(answer)
+
+
+# --- health
+
+
+def test_health_needs_no_login_and_counts_the_worker(client: Client, db: None) -> None:
+    assert client.get("/healthz").status_code == 503
+
+    WorkerPulse.beat("worker of the tests")
+
+    answer = client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"database": "ok", "worker": "ok"})
+
+
+def test_work_that_waits_too_long_is_unhealthy(client: Client, web: Client, book: Book) -> None:
+    (row,) = book()
+    dialog = f"{row.get_absolute_url()}cancel/"
+    web.post(dialog, {"form_key": str(uuid4()), "version": row.version})
+    Cancellation.objects.update(due_at=timezone.now() - timedelta(minutes=10))
+
+    assert client.get("/healthz").json()["worker"] == "late"
