@@ -177,6 +177,7 @@ def _list_context(
             shown.raw,
             connections=connections,
             may_cancel=request.user.has_perm("appointments.cancel_appointment"),
+            query=form.cleaned_data.get("q", ""),
         ),
         "zone": settings.TIME_ZONE,
         "here": _address(kept | paged),

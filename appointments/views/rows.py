@@ -25,7 +25,7 @@ from appointments.models import (
     CancellationEvent,
     Connection,
 )
-from appointments.models.appointments import AppointmentQuerySet
+from appointments.models.appointments import AppointmentQuerySet, digits, fold
 from appointments.models.cancellations import OPEN, State
 from appointments.views.polling import token_of
 from appointments.views.when import day_nearness, day_title, moment_or_lane
@@ -58,6 +58,7 @@ _COLUMNS = (
     "pk",
     "sorts_at",
     "connection_id",
+    "external_id",
     "status",
     "provider_status",
     *_WHEN,
@@ -72,6 +73,8 @@ _COLUMNS = (
 )
 
 type Raw = dict[str, Any]
+type Person = tuple[str, str, str]
+"""Name, e-mail address, telephone number."""
 
 
 class Row(TypedDict):
@@ -182,10 +185,14 @@ def look_of(raw: Sequence[Raw], *, connections: Iterable[Connection]) -> str:
 
 
 def days_of(
-    raw: Sequence[Raw], *, connections: Mapping[int, Connection], may_cancel: bool
+    raw: Sequence[Raw], *, connections: Mapping[int, Connection], may_cancel: bool, query: str = ""
 ) -> list[Day]:
-    """The rows of a page by day, with the people and the newest cancellation of each."""
-    maker = _RowMaker(raw, connections=connections, may_cancel=may_cancel)
+    """
+    The rows of a page by day, with the people and the newest cancellation of each.
+
+    Of a group, whoever *query* looks for stands first.
+    """
+    maker = _RowMaker(raw, connections=connections, may_cancel=may_cancel, query=query)
     today = timezone.localdate()
     rows = ((maker.day(one), maker.row(one)) for one in raw)
     return [
@@ -203,11 +210,17 @@ class _RowMaker:
     """Looks up once for all rows what a row needs."""
 
     def __init__(
-        self, raw: Sequence[Raw], *, connections: Mapping[int, Connection], may_cancel: bool
+        self,
+        raw: Sequence[Raw],
+        *,
+        connections: Mapping[int, Connection],
+        may_cancel: bool,
+        query: str,
     ) -> None:
         pks = [one["pk"] for one in raw]
         self.connections, self.may_cancel = connections, may_cancel
         self.people = _people(pks)
+        self.words = fold(query).split()
         self.cancellations = _newest_cancellations(pks)
         self.now, self.desk = timezone.now(), timezone.get_default_timezone()
         self.today = self.now.astimezone(self.desk).date()
@@ -220,7 +233,7 @@ class _RowMaker:
 
     def row(self, raw: Raw) -> Row:
         connection = self.connections[raw["connection_id"]]
-        people = self.people.get(raw["pk"], [])
+        people = self._wanted_first(self.people.get(raw["pk"], []))
         newest = self.cancellations.get(raw["pk"])
         open_one = newest if newest is not None and newest.state in OPEN else None
         when = moment_or_lane(**{name: raw[name] for name in _WHEN})
@@ -253,6 +266,11 @@ class _RowMaker:
             can_cancel=self.may_cancel and not open_one and self._can_cancel(raw, connection),
         )
 
+    def _wanted_first(self, people: list[Person]) -> list[Person]:
+        if not self.words or len(people) < 2:
+            return people
+        return sorted(people, key=lambda one: not _fits(one, self.words))
+
     def _place(self, connection: Connection) -> str:
         """The provider, and which account of it where there are several."""
         label = connection.provider_label
@@ -275,8 +293,14 @@ class _RowMaker:
         )
 
 
-def _people(pks: Sequence[int]) -> dict[int, list[tuple[str, str, str]]]:
-    found: dict[int, list[tuple[str, str, str]]] = {}
+def _fits(person: Person, words: Iterable[str]) -> bool:
+    name, email, phone = person
+    text = f"{fold(name)} {fold(email)} {digits(phone)}"
+    return all(word in text for word in words)
+
+
+def _people(pks: Sequence[int]) -> dict[int, list[Person]]:
+    found: dict[int, list[Person]] = {}
     columns = ("appointment_id", "name", "email", "phone")
     rows = Attendee.objects.filter(appointment_id__in=pks).order_by("appointment_id", "position")
     for pk, name, email, phone in rows.values_list(*columns):
@@ -297,14 +321,14 @@ def _newest_cancellations(pks: Sequence[int]) -> dict[int, Cancellation]:
     return found
 
 
-def _name(people: Sequence[tuple[str, str, str]], raw: Raw) -> str:
+def _name(people: Sequence[Person], raw: Raw) -> str:
     if people:
         name, email, phone = people[0]
         return name or email or phone or "Unnamed person"
-    return str(raw["title"] or raw["reference"] or "Nobody named")
+    return str(raw["title"] or raw["reference"] or raw["external_id"])
 
 
-def _contact(people: Sequence[tuple[str, str, str]]) -> str:
+def _contact(people: Sequence[Person]) -> str:
     if len(people) != 1:
         return ""
     name, email, phone = people[0]

@@ -70,10 +70,9 @@ def record(number: int, *, start: datetime, **fields: Any) -> BookedAppointment:
 
 
 def make_connection(slug: str, *, name: str) -> Connection:
-    return Connection.objects.create(
-        name=name,
-        provider=slug,
-        base_url="http://127.0.0.1:9",
-        time_zone="Europe/Amsterdam",
-        credentials={"api_key": "made-up"},
+    connection = Connection(
+        name=name, provider=slug, base_url="http://127.0.0.1:9", time_zone="Europe/Amsterdam"
     )
+    connection.credentials = {"api_key": "made-up"}
+    connection.save()
+    return connection

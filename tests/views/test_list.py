@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from appointments.domain import BookedAttendee, Status
-from appointments.models import Appointment, Connection, ConnectionHealth, WorkerPulse
+from appointments.models import Appointment, Cancellation, Connection, ConnectionHealth, WorkerPulse
 from appointments.services.cancel import Wish, ask_to_cancel
 from appointments.services.records import store
 from tests.views.conftest import HTMX, POLL, Book, make_connection, record
@@ -87,6 +87,7 @@ def test_an_open_cancellation_takes_the_place_of_the_button(
 
     page = text(web, "/")
 
+    assert isinstance(asked, Cancellation)
     assert f'href="/cancellations/{asked.pk}/"' in page
     assert 'data-status="requested"' in page
     assert "Cancel appointment with" not in page
@@ -151,6 +152,17 @@ def test_a_filter_in_the_address_narrows_the_list(
     make_connection("huskyvoice", name="Clinic")
 
     assert names(text(web, f"/?{query}")) == found
+
+
+def test_whoever_is_looked_for_stands_first_of_a_group(web: Client, book: Book) -> None:
+    """Otherwise the row would show a name that nobody searched."""
+    group = tuple(
+        BookedAttendee(external_id=name, name=name) for name in ("Lena Vogt", "Zoë Lindner")
+    )
+    book(is_group=True, attendees=group)
+
+    assert names(text(web, "/")) == ["Lena Vogt"]
+    assert names(text(web, "/?q=zoe")) == ["Zoë Lindner"]
 
 
 def test_days_are_those_of_the_desks_clock(web: Client, book: Book) -> None:
