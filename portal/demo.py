@@ -7,17 +7,29 @@ Runs before Django's settings are read, so it imports nothing of Django.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import json
 import os
 import secrets
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 DIRECTORY = Path(__file__).resolve().parent.parent / ".demo"
 
 
-def prepare_environment() -> None:
-    """Set what the demo needs; nothing of a real installation's environment is used."""
+def prepare_environment(arguments: Sequence[str] = ()) -> None:
+    """
+    Set what the demo needs; nothing of a real installation's environment is used.
+
+    `--reset` among *arguments* is done here, since a database can only be thrown away before
+    anybody opened it. Data that another version of the tables left behind goes the same way.
+    """
     DIRECTORY.mkdir(exist_ok=True)
+    tables = DIRECTORY / "tables"
+    known = tables.read_text(encoding="utf-8") if tables.exists() else ""
+    if ("--reset" in arguments or known != _tables()) and _forget():
+        tables.write_text(_tables(), encoding="utf-8")
     keys = _keys(DIRECTORY / "keys.json")
     os.environ |= {
         "SECRET_KEY": keys["secret"],
@@ -33,6 +45,35 @@ def prepare_environment() -> None:
         "PROVIDER_PRIVATE_ADDRESSES": "true",
         "TIME_ZONE": "Europe/Amsterdam",
     }
+
+
+def _tables() -> str:
+    """Short text that changes with the migrations."""
+    migrations = DIRECTORY.parent / "appointments" / "migrations"
+    content = b"".join(file.read_bytes() for file in sorted(migrations.glob("*.py")))
+    return hashlib.sha256(content).hexdigest()
+
+
+def _forget() -> bool:
+    """Throw the data away, unless a demo is running on it: the command will say so."""
+    with only_one() as is_ours:
+        if is_ours:
+            for file in DIRECTORY.iterdir():
+                if file.name not in ("keys.json", "lock"):
+                    file.unlink()
+    return is_ours
+
+
+@contextlib.contextmanager
+def only_one() -> Iterator[bool]:
+    """Hold the demo's lock; False if another demo has it: two over one database would fight."""
+    with (DIRECTORY / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
 
 
 def _keys(file: Path) -> dict[str, str]:

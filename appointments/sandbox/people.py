@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 
@@ -27,11 +28,8 @@ def _person(number: int, line: str) -> Person:
         "Asia/Kolkata": "+91 98400 ",
     }[zone]
     digits = f"{number * 7919 % 100000:05d}" if zone == "Asia/Kolkata" else f"{100 + number}"
-    slug = "".join(
-        char
-        for char in f"{first}.{last}".lower()
-        if (char.isascii() and char.isalpha()) or char == "."
-    )
+    plain = unicodedata.normalize("NFKD", f"{first}.{last}".lower().replace("ß", "ss"))
+    slug = "".join(char for char in plain if (char.isascii() and char.isalpha()) or char == ".")
     return Person(
         first_name=first,
         last_name=last,

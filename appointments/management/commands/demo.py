@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import shlex
 import socket
 import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
@@ -27,7 +24,7 @@ from appointments.sandbox import worlds
 from appointments.sandbox.core import Sandbox, SandboxServer
 from appointments.services.connect import connect
 from appointments.services.sync import sync
-from portal.demo import DIRECTORY
+from portal.demo import DIRECTORY, only_one
 
 CONNECTIONS = (
     ("mijnklantportaal", "Praktijk De Linde", "Europe/Amsterdam"),
@@ -58,10 +55,12 @@ class Command(BaseCommand):
         if not settings.DEMO:
             raise CommandError("Start the demo as `manage.py demo`: it makes its own environment.")
         port = options["port"]
-        with _only_one():
+        with only_one() as is_ours:
+            if not is_ours:
+                raise CommandError(
+                    "The demo is running already, in another window. Stop that one first."
+                )
             _check_port(port)
-            if options["reset"]:
-                _forget()
             self._say("Preparing the database ...")
             call_command("migrate", verbosity=0, interactive=False)
             call_command("collectstatic", verbosity=0, interactive=False, clear=True)
@@ -144,19 +143,6 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-@contextmanager
-def _only_one() -> Iterator[None]:
-    """Two demos over one database would fight for it."""
-    with (DIRECTORY / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise CommandError(
-                "The demo is running already, in another window. Stop that one first."
-            ) from error
-        yield
-
-
 def _check_port(port: int) -> None:
     if not 1 <= port <= 65534:
         raise CommandError("The port must lie between 1 and 65534.")
@@ -174,12 +160,6 @@ def _check_port(port: int) -> None:
                 f"Port {port} is taken by another program. Stop it, or choose another port: "
                 f"uv run manage.py demo --port {port + 10}"
             ) from error
-
-
-def _forget() -> None:
-    for file in DIRECTORY.iterdir():
-        if file.name not in ("keys.json", "lock"):
-            file.unlink()
 
 
 def _start_sandbox(port: int) -> SandboxServer:
