@@ -11,7 +11,6 @@ from huey import crontab
 from huey.contrib.djhuey import HUEY, db_periodic_task
 from huey.contrib.djhuey.tasks_backend import KEY
 
-from appointments.models import Connection
 from appointments.services import schedule, send, sync, trace
 from appointments.services.sweep import sweep
 
@@ -28,9 +27,7 @@ def process_booking(pk: int) -> None:
 
 @task
 def sync_connection(pk: int) -> None:
-    connection = Connection.objects.active().filter(pk=pk).first()
-    if connection is not None:
-        sync.sync(connection)
+    sync.sync_if_due(pk)
 
 
 @task

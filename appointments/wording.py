@@ -110,7 +110,7 @@ def _confirmed(cancellation: Cancellation) -> Outcome:
     return Outcome(
         title=_confirmed_title(cancellation),
         sentence=sentence,
-        step=informed(cancellation.connection.capabilities),
+        step=informed(cancellation.connection),
         tone="good",
     )
 
@@ -309,17 +309,23 @@ _OUTCOMES: Mapping[State, Callable[[Cancellation], Outcome]] = {
 }
 
 
-def informed(capabilities: Capabilities) -> str:
+def informed(connection: Connection) -> str:
     """Who has been told of a confirmed cancellation, and whom to ring."""
-    match capabilities.informs:
+    provider = {"provider": connection.provider_label}
+    match connection.capabilities.informs:
         case Informs.ALL_PARTICIPANTS:
-            return _("The provider mails the people concerned.")
+            return _("%(provider)s mails the people concerned.") % provider
         case Informs.PRESUMABLY_INVITEE:
-            return _("The provider presumably mails the invitee; it does not promise it.")
+            return (
+                _("%(provider)s presumably mails the invitee, but does not promise it.") % provider
+            )
         case Informs.NOT_DOCUMENTED:
-            return _("Whether the provider tells anybody is not documented: ring the patient.")
+            return (
+                _("Whether %(provider)s tells anybody is not documented: ring the patient.")
+                % provider
+            )
         case Informs.PROBABLY_NOBODY:
-            return _("The provider may tell nobody: ring the patient.")
+            return _("%(provider)s may tell nobody: ring the patient.") % provider
 
 
 # --- before the click -------------------------------------------------------------------------

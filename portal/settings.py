@@ -137,10 +137,12 @@ if not CREDENTIAL_KEYS:
 
 PROVIDER_PRIVATE_ADDRESSES = env.bool("PROVIDER_PRIVATE_ADDRESSES", default=False)
 """True only for demo and tests: base URLs may be loopback and plain http."""
-if PROVIDER_PRIVATE_ADDRESSES and HTTPS and not DEBUG:
+_elsewhere = sorted(set(ALLOWED_HOSTS) - {"localhost", "127.0.0.1", "[::1]", "testserver"})
+if PROVIDER_PRIVATE_ADDRESSES and _elsewhere:
     raise ImproperlyConfigured(
-        "PROVIDER_PRIVATE_ADDRESSES is for the demo and the tests; an installation that serves "
-        "HTTPS must not have it, or requests with our keys could go to our own network."
+        "PROVIDER_PRIVATE_ADDRESSES is for the demo and the tests, on this machine alone; an "
+        f"installation that is reached as {_elsewhere[0]} must not have it, or requests with our "
+        "keys could go to our own network."
     )
 CANCELS_IN_FLIGHT = env.int("CANCELS_IN_FLIGHT", default=4)
 """Cancellations that may be under way at one connection at a time."""

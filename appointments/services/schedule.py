@@ -44,9 +44,10 @@ from appointments.models.appointments import digits, fold
 from appointments.models.secrets import CannotDecrypt
 from appointments.providers.base import Provider
 from appointments.providers.transport import within
-from appointments.services.queue import PROCESS_BOOKING, SYNC_CONNECTION, wake
+from appointments.services.queue import PROCESS_BOOKING, wake
 from appointments.services.reconcile import QUIET, planned_read
 from appointments.services.records import store
+from appointments.services.sync import sync_soon
 
 LIFETIME = timedelta(minutes=10)
 LEASE = timedelta(seconds=60)
@@ -194,7 +195,7 @@ def _booked(booking: Booking, client: Provider, answer: Scheduled) -> None:
     """It is booked: that first, and only then read it back to compare the time."""
     if not _end(booking, State.CONFIRMED, external_id=answer.external_id, said=answer.said):
         return
-    wake(SYNC_CONNECTION, booking.connection_id)
+    sync_soon(booking.connection)
     shown, read_at = answer.appointment, timezone.now()
     try:
         with within(READ_BACK):

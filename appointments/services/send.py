@@ -62,12 +62,9 @@ from appointments.providers.base import Provider
 from appointments.providers.transport import within
 from appointments.services import reconcile
 from appointments.services.effect import has_left, take_effect, why_left
-from appointments.services.queue import (
-    PROCESS_CANCELLATION,
-    SYNC_CONNECTION,
-    wake,
-)
+from appointments.services.queue import PROCESS_CANCELLATION, wake
 from appointments.services.records import store
+from appointments.services.sync import sync_soon
 
 LEASE = timedelta(seconds=60)
 """Longer than any look, send and second look together may take."""
@@ -487,4 +484,4 @@ def _show_effect(
     if isinstance(outcome, Confirmed) and outcome.appointment is not None:
         store(cancellation.connection, [outcome.appointment], read_at=at)
     if cancellation.scope == Scope.FOLLOWING:
-        wake(SYNC_CONNECTION, cancellation.connection_id)
+        sync_soon(cancellation.connection)

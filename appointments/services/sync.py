@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
@@ -55,6 +56,14 @@ def sync_soon(connection: Connection) -> None:
     wake(SYNC_CONNECTION, connection.pk)
 
 
+def sync_if_due(pk: int) -> None:
+    """Refresh connection *pk*, unless its pause is not over: tasks may come twice."""
+    due = Connection.objects.active().filter(pk=pk, health__next_sync_at__lte=timezone.now())
+    connection = due.first()
+    if connection is not None:
+        sync(connection)
+
+
 def due_connections(now: datetime) -> list[Connection]:
     """Connections whose pause is over."""
     for connection in Connection.objects.active().filter(health=None):
@@ -75,6 +84,7 @@ def sync(connection: Connection) -> SyncRun | None:
     run = _begin(connection)
     if run is None:
         return None
+    health_of(connection)
     try:
         is_believed = _read(connection, run)
     except ProviderError as error:
@@ -257,24 +267,32 @@ def _end(run: SyncRun, outcome: SyncRun.Outcome, *, why: str = "") -> None:
 
 
 def _note_success(run: SyncRun) -> None:
-    health = health_of(run.connection)
-    ConnectionHealth.objects.filter(pk=health.pk).update(
+    _note(
+        run.connection,
+        pause=_rest(run.connection),
         read_at=run.started_at,
         failing_since=None,
         failure="",
         failures=0,
-        next_sync_at=timezone.now() + _rest(run.connection),
     )
 
 
 def _note_failure(connection: Connection, why: str, *, pause: timedelta) -> None:
-    health, now = health_of(connection), timezone.now()
-    ConnectionHealth.objects.filter(pk=health.pk).update(
-        failing_since=health.failing_since or now,
+    health = health_of(connection)
+    _note(
+        connection,
+        pause=pause,
+        failing_since=health.failing_since or timezone.now(),
         failure=why[:60],
         failures=health.failures + 1,
-        next_sync_at=now + pause,
     )
+
+
+def _note(connection: Connection, *, pause: timedelta, **values: Any) -> None:
+    """Write down how it went, and have the worker come back after *pause*."""
+    again_at = timezone.now() + pause
+    ConnectionHealth.objects.filter(connection=connection).update(next_sync_at=again_at, **values)
+    wake(SYNC_CONNECTION, connection.pk, at=again_at)
 
 
 def _rest(connection: Connection) -> timedelta:

@@ -32,7 +32,7 @@ class Command(BaseCommand):
         if not settings.PROVIDER_PRIVATE_ADDRESSES:
             raise CommandError(
                 "The sandbox is for demo and tests: "
-                "set PROVIDER_PRIVATE_ADDRESSES=true and HTTPS=false there."
+                "set PROVIDER_PRIVATE_ADDRESSES=true there, and nowhere else."
             )
         sandbox = _built(options["file"])
         if options["seed"]:
