@@ -41,8 +41,6 @@ KEPT_REASON_LIMIT = 1000
 FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2100, 12, 31)
 """Days outside are typing errors, and some databases cannot hold them."""
 
-_CUSTOM = "custom"
-
 
 def utf16_units(text: str) -> int:
     """Length as browsers and most providers count it: an emoji is two."""
@@ -131,11 +129,6 @@ class FilterForm(forms.Form):
 # --- cancelling -------------------------------------------------------------------------------
 
 
-def asks_email(appointment: Appointment) -> bool:
-    """Whether the invitee's address must go along; custom events are cancelled without one."""
-    return appointment.capabilities.needs_email and appointment.locator.get("kind") != _CUSTOM
-
-
 class CancellationForm(forms.Form):
     """The cancel dialog, shaped by what the provider can express about this appointment."""
 
@@ -192,7 +185,7 @@ class CancellationForm(forms.Form):
         self._shape_reason()
         self._shape_targets(appointment)
         self._shape_presets()
-        if not asks_email(appointment):
+        if not self.capabilities.needs_email:
             del self.fields["email"]
 
     def _first_values(self, appointment: Appointment) -> dict[str, Any]:

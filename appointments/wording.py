@@ -110,7 +110,7 @@ def _confirmed(cancellation: Cancellation) -> Outcome:
     return Outcome(
         title=_confirmed_title(cancellation),
         sentence=sentence,
-        step=informed(cancellation.connection),
+        step=informed(cancellation.appointment),
         tone="good",
     )
 
@@ -309,10 +309,10 @@ _OUTCOMES: Mapping[State, Callable[[Cancellation], Outcome]] = {
 }
 
 
-def informed(connection: Connection) -> str:
+def informed(appointment: Appointment) -> str:
     """Who has been told of a confirmed cancellation, and whom to ring."""
-    provider = {"provider": connection.provider_label}
-    match connection.capabilities.informs:
+    provider = {"provider": appointment.connection.provider_label}
+    match appointment.capabilities.informs:
         case Informs.ALL_PARTICIPANTS:
             return _("%(provider)s mails the people concerned.") % provider
         case Informs.PRESUMABLY_INVITEE:

@@ -449,7 +449,7 @@ def test_command_serves_until_interrupted(tmp_path: Path) -> None:
     command = [sys.executable, "manage.py", "sandbox", "--port=0", "--seed"]
     command.append(f"--file={tmp_path / 'state.json'}")
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
-    with subprocess.Popen(  # noqa: S603 - our own command
+    with subprocess.Popen(
         command,
         cwd=ROOT,
         env=environment,

@@ -21,6 +21,7 @@ from appointments.domain import (
     Status,
 )
 from appointments.models.connections import Connection
+from appointments.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from appointments.models.cancellations import Cancellation
@@ -156,7 +157,10 @@ class Appointment(models.Model):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self.connection.capabilities
+        """What can be done about this very booking."""
+        if self.connection.provider not in PROVIDERS:
+            return self.connection.capabilities
+        return self.connection.adapter.capabilities_for(self.locator)
 
     @property
     def who(self) -> str:

@@ -104,6 +104,11 @@ class Provider(ABC):
     def headers(cls, credentials: Mapping[str, str]) -> dict[str, str]:
         """Headers that every request of this account carries."""
 
+    @classmethod
+    def capabilities_for(cls, locator: Mapping[str, str]) -> Capabilities:
+        """What can be done about one booking, where its kind makes a difference."""
+        return cls.capabilities
+
     # --- reading: may be repeated
 
     @abstractmethod

@@ -135,6 +135,19 @@ class CareValidate(Provider):
 
     # --- reading
 
+    @classmethod
+    def capabilities_for(cls, locator: Mapping[str, str]) -> Capabilities:
+        """A custom event takes neither address nor reason, and Calendly knows nothing of it."""
+        if locator.get("kind") != CUSTOM:
+            return cls.capabilities
+        return replace(
+            cls.capabilities,
+            needs_email=False,
+            reason_limit=0,
+            reason_is_mailed=False,
+            informs=Informs.NOT_DOCUMENTED,
+        )
+
     def check(self) -> None:
         today = datetime.now(self.account.time_zone).date()
         self._listed(today, today)

@@ -83,7 +83,7 @@ def _look(appointment: Appointment, *, version: str) -> Look:
 
 def _invitee_email(appointment: Appointment, client: Provider) -> str:
     """The address that must be sent along, if the listing did not show it."""
-    if not client.capabilities.needs_email:
+    if not appointment.capabilities.needs_email:
         return ""
     if any(one.email for one in appointment.attendees.all()):
         return ""

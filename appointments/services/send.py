@@ -299,7 +299,7 @@ def _request(cancellation: Cancellation, seen: BookedAppointment) -> CancelReque
 
 
 def _reason(cancellation: Cancellation) -> str:
-    reaches = cancellation.connection.capabilities.reason_reaches_provider
+    reaches = cancellation.appointment.capabilities.reason_reaches_provider
     return cancellation.reason if reaches else ""
 
 
