@@ -7,7 +7,6 @@ provider's own book.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -289,28 +288,6 @@ def test_an_expired_session_keeps_what_was_typed(page: Page, desk: Desk, log_in:
     dialog.get_by_role("button", name="Cancel appointment", exact=True).click()
     outcome(page, "confirmed")
     assert ledger().reason == "Typed before the session ended"
-
-
-def test_a_quick_answer_is_on_screen_within_a_second(page: Page, desk: Desk, log_in: LogIn) -> None:
-    """
-    A provider that answers in 100 ms: the outcome stands there about a second after the click.
-
-    The figure is printed; the test fails only far beyond it, since machines are shared.
-    """
-    appointment = desk.book("meetergo")
-    for operation in ("read", "cancel"):
-        desk.fault("meetergo", "latency", operation=operation, seconds=0.1, times=None)
-    log_in(page)
-    dialog = open_dialog(page, appointment)
-    expect(dialog).to_contain_text("nothing has changed")
-
-    start = time.monotonic()
-    dialog.get_by_role("button", name="Cancel appointment", exact=True).click()
-    outcome(page, "confirmed")
-    took = time.monotonic() - start
-
-    print(f"click to outcome: {took:.2f} s")  # noqa: T201 - the figure is what is wanted
-    assert took < 5
 
 
 def _cancel_in_the_providers_own_system(desk: Desk, slug: str) -> None:
