@@ -478,3 +478,14 @@ def _whole(pattern: str) -> RegexValidator:
     return RegexValidator(
         re.compile(rf"\A(?:{pattern})\Z"), _("The provider does not take it in this form.")
     )
+
+
+class VerdictForm(forms.Form):
+    """What a named person found out, or decides, about an unknown outcome."""
+
+    reason = forms.CharField(
+        label=gettext_lazy("How do you know?"),
+        max_length=500,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": gettext_lazy("Say how you know: it is kept with your name.")},
+    )

@@ -13,6 +13,7 @@ urlpatterns = [
     path("cancellations/<int:pk>/", cancellations.outcome, name="cancellation"),
     path("cancellations/<int:pk>/take-back/", cancellations.withdraw, name="take-back"),
     path("cancellations/<int:pk>/read-again/", cancellations.reread, name="read-again"),
+    path("cancellations/<int:pk>/settle/", cancellations.settle, name="settle"),
     path("unsettled/", activity.unsettled, name="unsettled"),
     path("activity/", activity.index, name="activity"),
     path("schedule/", bookings.schedule, name="schedule"),

@@ -283,13 +283,15 @@ def _needs_human(cancellation: Cancellation) -> Outcome:
 
 
 def _settled(cancellation: Cancellation) -> Outcome:
+    values = {"name": person(cancellation.settled_by), "time": moment(cancellation.settled_at)}
+    judged_cancelled = cancellation.why == "judged_cancelled"
     return Outcome(
-        title=_("Settled by hand"),
-        sentence=_("%(name)s decided this on %(date)s.")
-        % {
-            "name": person(cancellation.settled_by),
-            "date": moment(cancellation.settled_at),
-        },
+        title=_("Settled by hand: cancelled")
+        if judged_cancelled
+        else _("Settled by hand: still booked"),
+        sentence=_("%(name)s found out that it is cancelled (%(time)s).") % values
+        if judged_cancelled
+        else _("%(name)s found out that it is still booked (%(time)s).") % values,
         step="",
         tone="neutral",
     )

@@ -250,6 +250,12 @@ class Cancellation(models.Model):
         return self.state in DONE
 
     @property
+    def asker(self) -> Any:
+        """Who wanted the next request to leave: whoever sent it again, or asked for it first."""
+        again = self.events.filter(event=Event.SENT_AGAIN).last()
+        return again.by if again is not None else self.requested_by
+
+    @property
     def facts(self) -> Facts:
         return Facts.from_json(self.expected)
 
@@ -275,6 +281,7 @@ class Cancellation(models.Model):
         why: str = "",
         said: str = "",
         by: Any = None,
+        detail: str = "",
         held: uuid.UUID | None = None,
         **changes: Any,
     ) -> None:
@@ -282,7 +289,8 @@ class Cancellation(models.Model):
         Move along the table, in one transaction with its entry in the history.
 
         *due_at* is needed where the new state is open. With *held*, only the holder of that lease
-        may move it. The lease ends unless *changes* extends it.
+        may move it. The lease ends unless *changes* extends it. *detail* is the reason that a
+        named person gave.
 
         Raises:
             IllegalTransition: the row in the database has moved on; nothing was changed.
@@ -305,7 +313,14 @@ class Cancellation(models.Model):
             if row.update(**values) != 1:
                 raise IllegalTransition(f"{self} has moved on")
             CancellationEvent.objects.create(
-                cancellation=self, at=now, event=event, before=before, after=after, why=why, by=by
+                cancellation=self,
+                at=now,
+                event=event,
+                before=before,
+                after=after,
+                why=why,
+                detail=detail,
+                by=by,
             )
         for name, value in values.items():
             setattr(self, name, value)

@@ -18,6 +18,7 @@ import random
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import stamina
@@ -176,7 +177,7 @@ def _advance(cancellation: Cancellation) -> None:
     if now >= cancellation.expires_at:
         _end(cancellation, Event.LIFETIME_OVER, why=cancellation.why or "lifetime_over")
         return
-    if not cancellation.requested_by.has_perm("appointments.cancel_appointment"):
+    if not cancellation.asker.has_perm("appointments.cancel_appointment"):
         _end(cancellation, Event.NOT_PERMITTED, why="not_permitted")
         return
     if not cancellation.connection.is_active:
@@ -402,7 +403,7 @@ def _record(call: ProviderCall, step: _Step, *, at: datetime) -> None:
 
 
 def _move(cancellation: Cancellation, step: _Step) -> None:
-    changes = {}
+    changes: dict[str, Any] = {}
     if step.kind == AnswerKind.NOT_SENT:
         changes["tries"] = cancellation.tries + 1
     due_at = step.due_at or reconcile.next_read(cancellation)

@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.domain import Scope
-from appointments.forms import EVERYBODY, FOLLOWING, THIS, CancellationForm
+from appointments.forms import EVERYBODY, FOLLOWING, THIS, CancellationForm, VerdictForm
 from appointments.models import Appointment, Attendee, Cancellation, ReasonPreset
 from appointments.models.cancellations import State
 from appointments.services.cancel import (
@@ -30,7 +30,15 @@ from appointments.services.cancel import (
     take_back,
 )
 from appointments.services.look import Look, look_at
-from appointments.services.settle import read_again
+from appointments.services.settle import (
+    Verdict,
+    may_send_again,
+    may_settle,
+    quiet_from,
+    read_again,
+    send_again,
+    settle_by_hand,
+)
 from appointments.views.appointments import facts
 from appointments.views.polling import STEADY, interval, knows, token_of
 from appointments.views.request import StaffRequest, see_other, wants_fragment
@@ -48,6 +56,7 @@ from appointments.wording import outcome as outcome_of
 
 MAY_CANCEL = "appointments.cancel_appointment"
 MAY_VIEW = "appointments.view_appointment"
+MAY_SETTLE = "appointments.settle_cancellation"
 
 LATER_ONES_FOR = timedelta(minutes=2)
 """How long after its settlement the later occurrences of a series are still being read."""
@@ -289,15 +298,28 @@ def _accepted(request: StaffRequest, cancellation: Cancellation) -> HttpResponse
 def outcome(request: StaffRequest, pk: int) -> HttpResponse:
     """Show where a cancellation stands; the page asks again by itself while that may change."""
     cancellation = _cancellation(pk)
-    context = state_context(cancellation)
     if wants_fragment(request):
-        return _state(request, context)
-    context |= {
+        return _state(request, state_context(cancellation))
+    return _page(request, cancellation)
+
+
+def _page(
+    request: StaffRequest,
+    cancellation: Cancellation,
+    *,
+    form: VerdictForm | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    context = state_context(cancellation) | {
         "facts": facts(cancellation.appointment),
         "scope": scope_words(cancellation),
         "history": of_cancellation(cancellation),
+        "verdict_form": form or VerdictForm(),
+        "may_settle": may_settle(cancellation),
+        "may_send_again": may_send_again(cancellation),
+        "quiet_from": quiet_from(cancellation),
     }
-    return render(request, "appointments/cancellation.html", context)
+    return render(request, "appointments/cancellation.html", context, status=status)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -319,6 +341,31 @@ def reread(request: StaffRequest, pk: int) -> HttpResponse:
         read_again(cancellation, by=request.user)
         cancellation.refresh_from_db()
     return _back_to(request, cancellation)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required(MAY_SETTLE, raise_exception=True)
+def settle(request: StaffRequest, pk: int) -> HttpResponse:
+    """Take a named person's verdict on a cancellation that nobody else can find out about."""
+    cancellation = _cancellation(pk)
+    if request.method != "POST":
+        return redirect(cancellation)
+    form = VerdictForm(request.POST)
+    if not form.is_valid():
+        return _page(request, cancellation, form=form, status=422)
+    reason = form.cleaned_data["reason"]
+    match request.POST.get("verdict"):
+        case "cancelled":
+            settle_by_hand(cancellation, by=request.user, verdict=Verdict.CANCELLED, reason=reason)
+        case "booked":
+            verdict = Verdict.STILL_BOOKED
+            settle_by_hand(cancellation, by=request.user, verdict=verdict, reason=reason)
+        case "again":
+            send_again(cancellation, by=request.user, reason=reason)
+        case _:
+            form.add_error(None, "Choose what you found out.")
+            return _page(request, cancellation, form=form, status=422)
+    return redirect(cancellation)
 
 
 def _cancellation(pk: int) -> Cancellation:
