@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -164,3 +166,11 @@ def answers(cancellation: Cancellation) -> list[str]:
 
 def events(cancellation: Cancellation) -> list[str]:
     return list(cancellation.events.values_list("event", flat=True))
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+    """Wait for something that no page shows."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)

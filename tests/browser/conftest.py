@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -135,11 +134,3 @@ def log_in(live_server: LiveServer) -> Callable[..., None]:
         page.wait_for_url(f"{live_server.url}/")
 
     return log_in
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
-    """Wait for something that no page shows."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)

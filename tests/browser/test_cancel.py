@@ -17,8 +17,7 @@ from playwright.sync_api import Locator, Page, expect
 from appointments.domain import Status
 from appointments.models import Appointment, Cancellation
 from appointments.sandbox.people import PEOPLE
-from tests.browser.conftest import wait_until
-from tests.desk import Desk, answers
+from tests.desk import Desk, answers, wait_until
 
 pytestmark = pytest.mark.browser
 
