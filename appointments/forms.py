@@ -366,7 +366,7 @@ class MomentField(forms.Field):
         if not text:
             return None
         try:
-            wall = datetime.strptime(str(text)[:16], "%Y-%m-%dT%H:%M").replace(tzinfo=self.zone)
+            wall = datetime.strptime(str(text), "%Y-%m-%dT%H:%M").replace(tzinfo=self.zone)
         except ValueError as error:
             raise ValidationError(_("This is not a day and time.")) from error
         if not FIRST_DAY <= wall.date() <= LAST_DAY:

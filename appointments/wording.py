@@ -56,7 +56,27 @@ class Notice:
 
 def outcome(cancellation: Cancellation) -> Outcome:
     """The state of *cancellation* in words, true for what is known and no more."""
+    if cancellation.contradicted_at is not None:
+        return _contradicted(cancellation)
     return _OUTCOMES[State(cancellation.state)](cancellation)
+
+
+def _contradicted(cancellation: Cancellation) -> Outcome:
+    values = _provider(cancellation) | {
+        "confirmed": moment(cancellation.settled_at),
+        "since": moment(cancellation.contradicted_at),
+    }
+    return Outcome(
+        title=_("Confirmed, but listed as booked again"),
+        sentence=_(
+            "%(provider)s had it as cancelled (%(confirmed)s), and has listed it as booked since "
+            "%(since)s."
+        )
+        % values,
+        step=_("Look in %(provider)s itself, or ring the patient, before doing anything else.")
+        % values,
+        tone="alarm",
+    )
 
 
 def _requested(cancellation: Cancellation) -> Outcome:

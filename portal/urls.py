@@ -9,3 +9,4 @@ urlpatterns = [
 ]
 
 handler403 = "appointments.views.errors.forbidden"
+handler400 = "appointments.views.errors.bad_request"

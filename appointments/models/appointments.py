@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from appointments.models.cancellations import Cancellation
 
 SESSION_ORDER = {"Morning": 1, "Afternoon": 2, "Evening": 3}
+_TURNS_DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _PHONE_QUERY = re.compile(r"[\d\s()+./-]{4,}")
 
 
@@ -213,7 +214,9 @@ class Attendee(models.Model):
         ordering = ("position",)
         constraints = (
             models.UniqueConstraint(
-                fields=("appointment", "position"), name="one_attendee_per_position"
+                fields=("appointment", "external_id"),
+                condition=~Q(external_id=""),
+                name="one_attendee_per_id",
             ),
         )
 
@@ -222,8 +225,14 @@ class Attendee(models.Model):
 
     @property
     def label(self) -> str:
-        """What to call this person: name, or what is known instead."""
-        return self.name or self.email or self.phone or "Unnamed person"
+        """
+        What to call this person: name, or what is known instead.
+
+        Without the characters that turn the direction of writing: in the middle of a sentence one
+        of them would draw its warning backwards.
+        """
+        known = self.name or self.email or self.phone
+        return _TURNS_DIRECTION.sub("", known).strip() or "Unnamed person"
 
 
 def fold(text: str) -> str:

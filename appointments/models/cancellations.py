@@ -137,6 +137,11 @@ class CancellationQuerySet(models.QuerySet["Cancellation"]):
     def unsettled(self) -> CancellationQuerySet:
         return self.filter(state__in=UNSETTLED)
 
+    def for_people(self, now: datetime) -> CancellationQuerySet:
+        """What somebody should know of: unsettled, or contradicted and not yet past."""
+        contradicted = Q(contradicted_at__isnull=False, appointment__sorts_at__gte=now)
+        return self.filter(Q(state__in=UNSETTLED) | contradicted)
+
     def due(self, now: datetime) -> CancellationQuerySet:
         """Open rows that somebody should look at and nobody is looking at."""
         return self.filter(due_at__lte=now).filter(
@@ -194,6 +199,8 @@ class Cancellation(models.Model):
     """Times the worker was allowed to send once more after an unknown outcome."""
     failed_looks = models.PositiveSmallIntegerField(default=0)
     """Times the provider could not be read before sending."""
+    contradicted_at = models.DateTimeField(null=True)
+    """When a later read first showed as booked what had taken effect; null while none does."""
     settled_at = models.DateTimeField(null=True)
     settled_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="settled_cancellations"

@@ -84,7 +84,7 @@ class Reply:
             AnswerNotUnderstood: not JSON, or JSON that no sane server writes.
         """
         kind = self.headers.get("content-type", "application/json")
-        if "json" not in kind.lower():
+        if "json" not in kind.split(";")[0].lower():
             raise AnswerNotUnderstood("not_json", status=self.status)
         try:
             return json.loads(self.body)
@@ -215,6 +215,9 @@ class ProviderHttp:
                 raise NotSent(_code(error)) from error
             except httpx.HTTPError as error:
                 raise AnswerLost(_code(error)) from error
+            except (httpx.InvalidURL, ValueError) as error:
+                # httpx reads a Location even if it is not to follow it, and some cannot be read.
+                raise AnswerLost("connection") from error
         return Reply(status=response.status_code, headers=response.headers, body=body)
 
     def _expected(self, reply: Reply, expect: Collection[int]) -> Reply:

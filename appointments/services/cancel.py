@@ -88,7 +88,7 @@ def ask_to_cancel(
             if series_key(appointment):
                 Connection.objects.select_for_update().get(pk=appointment.connection_id)
             row = Appointment.objects.select_for_update().get(pk=appointment.pk)
-            if (same := Cancellation.objects.filter(form_key=form_key).first()) is not None:
+            if (same := _same(appointment, form_key=form_key)) is not None:
                 return same
             if (conflict := _conflict(row, wish=wish, version=version)) is not None:
                 return conflict
@@ -196,9 +196,14 @@ def _record(row: Appointment, *, by: User, wish: Wish, form_key: UUID) -> Cancel
     return cancellation
 
 
+def _same(appointment: Appointment, *, form_key: UUID) -> Cancellation | None:
+    """The intent that this very dialog recorded before."""
+    return Cancellation.objects.filter(form_key=form_key, appointment=appointment).first()
+
+
 def _winner(appointment: Appointment, *, form_key: UUID) -> Cancellation | Conflict | None:
     """Two requests at once, and a constraint let one through: that one, if it is so."""
-    if (same := Cancellation.objects.filter(form_key=form_key).first()) is not None:
+    if (same := _same(appointment, form_key=form_key)) is not None:
         return same
     open_ones = Cancellation.objects.open().filter(
         connection=appointment.connection_id, external_id=appointment.external_id

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import batched
@@ -19,7 +20,14 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from appointments.domain import BookedAppointment, Facts, Status
+from appointments.domain import (
+    BookedAppointment,
+    BookedAttendee,
+    Capabilities,
+    Facts,
+    Scope,
+    Status,
+)
 from appointments.models import Appointment, Attendee, Cancellation, CancellationEvent, Connection
 from appointments.models.appointments import fold, list_position, search_text
 from appointments.models.cancellations import DONE, Event
@@ -52,6 +60,7 @@ _FIELDS = (
     "cancel_reason",
     "provider_updated_at",
 )
+_PERSON = ("position", "external_id", "name", "email", "phone", "time_zone", "guests")
 _WRITTEN = (
     *_FIELDS,
     "version",
@@ -106,8 +115,9 @@ def _store_batch(
     unchanged = outdated = 0
     for record in records:
         row = known.get(record.external_id)
-        lingers = timedelta(minutes=connection.capabilities.lingers_minutes)
-        if row is not None and _is_outdated(row, record, read_at=read_at, lingers=lingers):
+        if row is not None and _is_outdated(
+            row, record, read_at=read_at, capabilities=connection.capabilities
+        ):
             outdated += 1
             continue
         made = _row(connection, _remembering(record, row), read_at=read_at)
@@ -137,21 +147,50 @@ def _write(
             connection=connection, external_id__in=[one.external_id for one in records]
         ).values_list("external_id", "pk")
     )
-    Attendee.objects.filter(appointment__in=keys.values()).delete()
-    Attendee.objects.bulk_create(
-        Attendee(
-            appointment_id=keys[record.external_id],
-            position=position,
-            external_id=one.external_id,
-            name=one.name,
-            email=one.email,
-            phone=one.phone,
-            time_zone=one.time_zone[:SHORT],
-            guests=list(one.guests),
-        )
-        for record in records
-        for position, one in enumerate(record.attendees)
-    )
+    _write_attendees({keys[record.external_id]: record for record in records})
+
+
+def _write_attendees(records: Mapping[int, BookedAppointment]) -> None:
+    """
+    Bring the people of each appointment (by its key) up to date.
+
+    Somebody who stays keeps her row: an open dialog may hold its key.
+    """
+    known: dict[int, dict[object, Attendee]] = defaultdict(dict)
+    for row in Attendee.objects.filter(appointment__in=records):
+        known[row.appointment_id][row.external_id or row.position] = row
+    changed: list[Attendee] = []
+    fresh: list[Attendee] = []
+    for key, record in records.items():
+        for position, person in enumerate(_distinct(record.attendees)):
+            kept = known[key].pop(person.external_id or position, None)
+            row = _attendee(kept or Attendee(appointment_id=key), person, position=position)
+            (fresh if kept is None else changed).append(row)
+    gone = [row.pk for left in known.values() for row in left.values()]
+    Attendee.objects.filter(pk__in=gone).delete()
+    Attendee.objects.bulk_update(changed, _PERSON)
+    Attendee.objects.bulk_create(fresh)
+
+
+def _distinct(people: Iterable[BookedAttendee]) -> list[BookedAttendee]:
+    """Without a second entry of one id, which some answer may hold."""
+    seen: set[str] = set()
+    distinct = []
+    for one in people:
+        if one.external_id and one.external_id in seen:
+            continue
+        seen.add(one.external_id)
+        distinct.append(one)
+    return distinct
+
+
+def _attendee(row: Attendee, person: BookedAttendee, *, position: int) -> Attendee:
+    row.position = position
+    row.external_id = person.external_id
+    row.name, row.email, row.phone = person.name, person.email, person.phone
+    row.time_zone = person.time_zone[:SHORT]
+    row.guests = list(person.guests)
+    return row
 
 
 def _row(connection: Connection, record: BookedAppointment, *, read_at: datetime) -> Appointment:
@@ -226,31 +265,77 @@ def _age(record: BookedAppointment) -> tuple[bool, float]:
     return (when is not None, when.timestamp() if when else 0.0)
 
 
+# --- records that contradict us ---------------------------------------------------------------
+
+
 def _is_outdated(
-    row: Appointment, record: BookedAppointment, *, read_at: datetime, lingers: timedelta
+    row: Appointment,
+    record: BookedAppointment,
+    *,
+    read_at: datetime,
+    capabilities: Capabilities,
 ) -> bool:
+    """
+    Whether *record* must not be believed over what a cancellation of ours did.
+
+    A booking that was cancelled here is opened again only on good evidence: on a version that is
+    newer than the cancelled one, or where cancelling it twice would be harmless. Otherwise a reader
+    that lags would have people mailed a second time.
+    """
     if row.changed_here_at is None:
         return False
     if read_at < row.changed_here_at:
         return True
-    still_listed = record.is_live and row.status == Status.CANCELLED
-    return still_listed and read_at < row.changed_here_at + lingers
+    undone = _undone(row, record)
+    if undone is None:
+        return False
+    if read_at < row.changed_here_at + timedelta(minutes=capabilities.lingers_minutes):
+        return True
+    _note_contradiction(undone)
+    # Our own cancellation makes a new version too: only one after that counts.
+    known = max(row.changed_here_at, row.provider_updated_at or row.changed_here_at)
+    is_newer = record.updated_at is not None and record.updated_at > known
+    return not (is_newer or capabilities.repeat_is_safe)
+
+
+def _undone(row: Appointment, record: BookedAppointment) -> Cancellation | None:
+    """The cancellation of ours that *record* shows as if it had not been."""
+    if not record.is_live:
+        return None
+    done = row.cancellations.filter(state__in=DONE).order_by("-settled_at")
+    if row.status == Status.CANCELLED:
+        return done.first()
+    if row.content and row.content == _content(row, record):
+        return None
+    listed = {one.external_id for one in record.attendees if one.external_id}
+    return done.filter(scope=Scope.ATTENDEE, attendee_external_id__in=listed).first()
+
+
+def _note_contradiction(cancellation: Cancellation) -> None:
+    now = timezone.now()
+    first = Cancellation.objects.filter(pk=cancellation.pk, contradicted_at=None)
+    if not first.update(contradicted_at=now):
+        return
+    # So that the next record is looked at, whatever it shows.
+    Appointment.objects.filter(pk=cancellation.appointment_id).update(content="")
+    CancellationEvent.objects.create(
+        cancellation=cancellation,
+        at=now,
+        event=Event.CONTRADICTED,
+        before=cancellation.state,
+        after=cancellation.state,
+        why="listed_as_booked",
+    )
 
 
 def _notice(row: Appointment, record: BookedAppointment) -> None:
-    """Act on what a record says about our own cancellations of this booking."""
-    if record.is_live and row.status == Status.CANCELLED and row.changed_here_at is not None:
-        settled = row.cancellations.filter(state__in=DONE).order_by("-settled_at").first()
-        if settled is not None:
-            CancellationEvent.objects.create(
-                cancellation=settled,
-                at=timezone.now(),
-                event=Event.CONTRADICTED,
-                before=settled.state,
-                after=settled.state,
-                why="listed_as_booked",
-            )
-    if record.status == Status.CANCELLED and row.status != Status.CANCELLED:
+    """Act on a record that shows it cancelled."""
+    if record.status != Status.CANCELLED:
+        return
+    if row.changed_here_at is not None:
+        doubted = row.cancellations.filter(contradicted_at__isnull=False)
+        doubted.update(contradicted_at=None)
+    if row.status != Status.CANCELLED:
         # The read that settles them is the worker's: a listing never moves the ledger.
         unsettled = Cancellation.objects.unsettled().filter(appointment=row)
         unsettled.update(due_at=timezone.now())

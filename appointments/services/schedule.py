@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
@@ -51,6 +52,7 @@ from appointments.services.sync import sync_soon
 
 LIFETIME = timedelta(minutes=10)
 LEASE = timedelta(seconds=60)
+CROWDED = timedelta(seconds=3)
 READ_BACK = 20.0
 """Seconds for reading back what was booked."""
 State = Booking.State
@@ -132,6 +134,13 @@ def process(pk: int) -> None:
 
 def _lease(pk: int) -> Booking | None:
     now = timezone.now()
+    connection = Booking.objects.values_list("connection", flat=True).filter(pk=pk)
+    under_way = Booking.objects.filter(connection__in=connection, lease_until__gt=now)
+    if under_way.count() >= settings.CANCELS_IN_FLIGHT:
+        # One provider that hangs must not hold all the workers.
+        Booking.objects.filter(pk=pk, due_at__lte=now).update(due_at=now + CROWDED)
+        wake(PROCESS_BOOKING, pk, at=now + CROWDED)
+        return None
     free = Booking.objects.filter(pk=pk, due_at__lte=now).filter(
         Q(lease_until__isnull=True) | Q(lease_until__lte=now)
     )

@@ -43,7 +43,7 @@ def unsettled(request: StaffRequest) -> HttpResponse:
     """Show every outcome that is unknown or waits for a person, the oldest first."""
     now = timezone.now()
     cancellations = (
-        Cancellation.objects.unsettled()
+        Cancellation.objects.for_people(now)
         .select_related("appointment__connection", "connection", "requested_by", "settled_by")
         .prefetch_related("appointment__attendees")
         .order_by("requested_at", "pk")[:LONGEST_LIST]

@@ -6,6 +6,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Plain words, and nothing of a page: what made the request unreadable may break that too."""
+    return HttpResponse("This request cannot be read.", status=400, content_type="text/plain")
+
+
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Say who can help; within a page, only that."""
     name = "403.html" + ("#message" if request.htmx else "")  # type: ignore[attr-defined]

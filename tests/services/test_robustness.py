@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -28,7 +29,8 @@ from appointments.services.records import store
 from appointments.services.schedule import ask_to_schedule
 from appointments.services.settle import read_again
 from appointments.services.trace import trace
-from tests.desk import Desk, wait_until
+from appointments.wording import consequence, outcome
+from tests.desk import Desk, answers, wait_until
 from tests.services.test_schedule import request_for
 
 type Callbacks = Any
@@ -341,3 +343,82 @@ def test_the_ledger_cannot_be_changed_in_the_admin(desk: Desk, admin: Client) ->
 
     assert admin.post(f"{address}/change/", {"state": "refused"}).status_code == 403
     assert admin.post(f"{address}/delete/", {"post": "yes"}).status_code == 403
+
+
+# --- what contradicts us ----------------------------------------------------------------------
+
+
+def test_a_reader_that_lags_does_not_offer_a_second_cancel_that_mails(desk: Desk) -> None:
+    """Confirmed, yet listed in its old version: said aloud, and not opened again."""
+    appointment = desk.book("meetergo")
+    old = booking_of(appointment)
+    cancellation = desk.cancel(appointment)
+
+    store(desk.connection("meetergo"), [old], read_at=timezone.now())
+
+    appointment.refresh_from_db()
+    cancellation.refresh_from_db()
+    assert appointment.status == Status.CANCELLED
+    assert cancellation.state == State.CONFIRMED
+    assert outcome(cancellation).tone == "alarm"
+    assert cancellation in Cancellation.objects.for_people(timezone.now())
+    desk.read("meetergo")
+    cancellation.refresh_from_db()
+    assert cancellation.contradicted_at is None
+    assert outcome(cancellation).tone == "good"
+
+
+def test_a_removed_person_who_is_listed_again_is_said_aloud(desk: Desk) -> None:
+    appointment = desk.book("meetergo", people=3)
+    old = booking_of(appointment)
+    cancellation = desk.work(desk.remove(appointment, PEOPLE[16]))
+
+    store(desk.connection("meetergo"), [old], read_at=timezone.now())
+
+    cancellation.refresh_from_db()
+    assert outcome(cancellation).tone == "alarm"
+    assert appointment.attendees.filter(email=PEOPLE[16].email).count() == 0
+
+
+def test_a_booking_opened_anew_at_the_provider_can_be_cancelled_again(desk: Desk) -> None:
+    """A version that is newer than our cancellation is good evidence."""
+    appointment = desk.book("meetergo")
+    old = booking_of(appointment)
+    desk.cancel(appointment)
+    fresh = replace(old, updated_at=timezone.now() + timedelta(minutes=1))
+
+    store(desk.connection("meetergo"), [fresh], read_at=timezone.now())
+
+    appointment.refresh_from_db()
+    assert appointment.status == Status.BOOKED
+
+
+def test_somebody_who_stays_keeps_her_key_when_another_leaves(desk: Desk) -> None:
+    """An open dialog holds it: it must not say that she is not booked any more."""
+    appointment = desk.book("meetergo", people=3)
+    before = appointment.attendees.get(email=PEOPLE[17].email).pk
+
+    desk.work(desk.remove(appointment, PEOPLE[15]))
+    desk.read("meetergo")
+
+    assert appointment.attendees.get(email=PEOPLE[17].email).pk == before
+
+
+def test_names_cannot_turn_a_warning_around(desk: Desk) -> None:
+    """Characters that change the direction of writing are left out of what we call people."""
+    hostile = replace(PEOPLE[15], first_name="Jan\u202e\u2066", last_name="\u2067Smit")
+    appointment = desk.book("meetergo", who=[hostile])
+
+    assert appointment.attendees.get().label == "Jan Smit"
+    assert "\u202e" not in consequence(appointment)
+
+
+@pytest.mark.parametrize("location", ["http://xn--a/", "//\x7f", "http://[::1"])
+def test_a_redirect_that_cannot_be_read_is_an_unknown_outcome(location: str, desk: Desk) -> None:
+    appointment = desk.book("meetergo")
+    desk.fault("meetergo", "status", status=307, headers={"Location": location})
+
+    cancellation = desk.cancel(appointment)
+
+    assert cancellation.state == State.UNKNOWN
+    assert answers(cancellation) == ["unknown"]

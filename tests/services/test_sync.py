@@ -9,9 +9,10 @@ import time_machine
 from django.utils import timezone
 
 from appointments.domain import Status
-from appointments.models import Appointment, ConnectionHealth, SyncRun
+from appointments.models import Appointment, Cancellation, ConnectionHealth, SyncRun
 from appointments.models.cancellations import State
 from appointments.services.sync import due_connections, sync
+from appointments.wording import outcome
 from tests.desk import SLUGS, Desk
 
 every_provider = pytest.mark.parametrize("slug", SLUGS)
@@ -161,10 +162,13 @@ def test_carevalidate_may_linger_and_is_reported_only_after_ten_minutes(desk: De
     with time_machine.travel(timezone.now() + timedelta(minutes=11), tick=True):
         desk.read("carevalidate")
     appointment.refresh_from_db()
-    assert appointment.status == Status.BOOKED
+    # Its version is the old one, so it is not opened again: that could mail people twice.
+    assert appointment.status == Status.CANCELLED
     assert cancellation.events.last().event == "contradicted"  # type: ignore[union-attr]
     cancellation.refresh_from_db()
     assert cancellation.state == State.CONFIRMED
+    assert outcome(cancellation).tone == "alarm"
+    assert cancellation in Cancellation.objects.for_people(timezone.now())
 
 
 def test_one_broken_record_is_set_aside_and_the_others_are_kept(desk: Desk) -> None:

@@ -16,8 +16,13 @@ from huey.contrib.djhuey import HUEY
 from appointments.models import WorkerPulse
 from appointments.services.sweep import sweep
 
-BEAT = 10.0
-"""Seconds between two signs of life."""
+BEAT = 5.0
+"""
+Seconds between two signs of life, and between two looks for what is due.
+
+The sweep of each minute would find it too; this one is for the case that the queue's own store is
+gone and nothing wakes the worker any more.
+"""
 
 
 class Command(BaseCommand):
@@ -46,6 +51,7 @@ def _beat(stopping: threading.Event) -> None:
         close_old_connections()
         try:
             WorkerPulse.beat(name)
+            sweep()
         except DatabaseError:
             connection.close()
         if stopping.wait(BEAT):
