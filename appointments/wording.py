@@ -394,6 +394,8 @@ def _what_happens(
             "Cancels the whole appointment on %(when)s for all %(count)d people.",
             len(people),
         ) % {"when": when, "count": len(people)}
+    if not people:
+        return _("Cancels “%(who)s” on %(when)s.") % {"who": appointment.who, "when": when}
     return _("Cancels the appointment of %(who)s on %(when)s.") % {
         "who": appointment.who,
         "when": when,
