@@ -26,12 +26,12 @@ from appointments.domain import (
     ScheduleField,
     ScheduleRequest,
     Scope,
-    Service,
     Status,
 )
 from appointments.models import Appointment, Attendee, ReasonPreset
 from appointments.models.cancellations import State
 from appointments.services.cancel import Wish, series_key
+from appointments.services.schedule import Offers
 
 EVERYBODY = "all"
 THIS, FOLLOWING = "this", "following"
@@ -399,10 +399,10 @@ class ScheduleForm(forms.Form):
         *,
         capabilities: Capabilities,
         zone: ZoneInfo,
-        services: Sequence[Service] = (),
+        offers: Offers,
     ) -> None:
         super().__init__(data, initial={"form_key": uuid.uuid4(), "time_zone": zone.key})
-        self.zone, self.services = zone, services
+        self.zone, self.offers = zone, offers
         self.names = tuple(one.name for one in capabilities.schedule_fields)
         for one in capabilities.schedule_fields:
             self.fields[one.name] = self._field(one)
@@ -423,17 +423,23 @@ class ScheduleForm(forms.Form):
             return [(value, value.replace("_", " ").capitalize()) for value in one.choices]
         match one.name:
             case "service":
-                return [(service.external_id, service.name) for service in self.services]
+                return [(one.external_id, one.name) for one in self.offers.services]
             case "host":
                 return [
-                    (service.name, [(host, host) for host in service.hosts])
-                    for service in self.services
+                    (service.name, [(host, self._host_name(host)) for host in service.hosts])
+                    for service in self.offers.services
                     if service.hosts
                 ]
+            case "branch":
+                # No provider names its branches; the start of the id is what its own screens show.
+                return [(one, f"Branch {one[:8]}") for one in self.offers.branches]
             case "time_zone":
                 return [(name, name) for name in _zone_names()]
             case _:
                 return []
+
+    def _host_name(self, host: str) -> str:
+        return self.offers.host_names.get(host, host)
 
     def clean(self) -> dict[str, Any]:
         values = self.cleaned_data
@@ -456,7 +462,8 @@ class ScheduleForm(forms.Form):
 
     def _check_host(self, values: dict[str, Any]) -> None:
         service = next(
-            (one for one in self.services if one.external_id == values.get("service")), None
+            (one for one in self.offers.services if one.external_id == values.get("service")),
+            None,
         )
         host = values.get("host")
         if service and service.hosts and host and host not in service.hosts:

@@ -420,7 +420,7 @@ def reason_reader(capabilities: Capabilities) -> str:
     if not capabilities.reason_reaches_provider:
         return _("Kept here only: this provider takes no reason.")
     if capabilities.informs is Informs.ALL_PARTICIPANTS:
-        return _("Mailed to everyone booked, unedited.")
+        return _("Mailed to the people concerned, unedited.")
     return _("May be mailed to the invitee: write nothing you would not tell them.")
 
 
@@ -439,13 +439,23 @@ def policy_notice(appointment: Appointment, *, now: datetime | None = None) -> N
     left = appointment.starts_at_the_earliest - (now or timezone.now())
     if left >= policy.notice:
         return None
+    asks = {"provider": label, "notice": policy.notice / timedelta(hours=1)}
+    if appointment.starts_at is None and appointment.window_starts is None:
+        return Notice(
+            sentence=_(
+                "The time of day is not known; %(provider)s asks for %(notice)d h and may refuse. "
+                "You can still try."
+            )
+            % asks,
+            tone="warning",
+        )
     hours = max(0, int(left / timedelta(hours=1)))
     return Notice(
         sentence=_(
             "%(left)d h left, %(provider)s asks for %(notice)d h. It will probably refuse; "
             "you can still try."
         )
-        % {"left": hours, "provider": label, "notice": policy.notice / timedelta(hours=1)},
+        % (asks | {"left": hours}),
         tone="warning",
     )
 
@@ -509,6 +519,9 @@ _FAILURES: Mapping[str, Promise | str] = {
         "The address of %(provider)s lies inside our own network, which is not allowed."
     ),
     "unreadable": gettext_lazy("%(provider)s cannot be read at the moment."),
+    "server_fault": gettext_lazy(
+        "%(provider)s has a fault on its side. It is read again by itself."
+    ),
     "lifetime_over": gettext_lazy("It waited too long to be sent."),
     "suspicious": gettext_lazy("The list of %(provider)s looks incomplete and was not believed."),
     "interrupted": gettext_lazy("The last refresh was interrupted."),

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from appointments.models.cancellations import Cancellation
 
 SESSION_ORDER = {"Morning": 1, "Afternoon": 2, "Evening": 3}
+# Letters that no decomposition takes apart, and the apostrophe that tablets type.
+_WITHOUT_ACCENT = str.maketrans(
+    {"ø": "o", "æ": "ae", "œ": "oe", "đ": "d", "ð": "d", "ł": "l", "þ": "th", "\u0131": "i"}
+    | {"\u2019": "'", "\u2018": "'"}
+)
+_SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
 _TURNS_DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _PHONE_QUERY = re.compile(r"[\d\s()+./-]{4,}")
 
@@ -49,7 +55,8 @@ class AppointmentQuerySet(models.QuerySet["Appointment"]):
     def matching(self, query: str) -> AppointmentQuerySet:
         """Bookings with every word of *query* in name, e-mail, phone, reference or id."""
         words = Q()
-        for word in fold(query).split():
+        query = query.replace("(0)", "")
+        for word in fold(query).replace(",", " ").split():
             words &= Q(search__contains=word)
         if _PHONE_QUERY.fullmatch(query.strip()) and (number := digits(query).lstrip("0")):
             # Written with spaces, brackets or a leading zero, it is still the same number.
@@ -237,8 +244,8 @@ class Attendee(models.Model):
 
 def fold(text: str) -> str:
     """Lower case without accents: what is stored for searching, and what is searched for."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(char for char in plain if not unicodedata.combining(char)).replace("\u0131", "i")
+    plain = unicodedata.normalize("NFKD", text.casefold().translate(_WITHOUT_ACCENT))
+    return "".join(char for char in plain if not unicodedata.combining(char))
 
 
 def digits(text: str) -> str:
@@ -260,7 +267,9 @@ def search_text(booking: BookedAppointment) -> str:
             for part in (one.name, one.email, digits(one.phone), *one.guests)
         ),
     )
-    return fold("\n".join(part for part in parts if part))
+    text = "\n".join(part for part in parts if part).casefold()
+    spelt_out = text.translate(_SPELT_OUT)
+    return fold(text if spelt_out == text else f"{text}\n{spelt_out}")
 
 
 def list_position(booking: BookedAppointment) -> datetime:

@@ -234,6 +234,8 @@ class ProviderHttp:
         if status == 403:
             raise AccessDenied("access_denied", status=status)
         why = "redirected" if 300 <= status < 400 else "undocumented_status"
+        if status >= 500:
+            why = "server_fault"
         raise AnswerNotUnderstood(why, status=status)
 
 

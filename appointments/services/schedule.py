@@ -9,8 +9,10 @@ the time that was meant, because two providers take times without a zone.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -58,18 +60,41 @@ READ_BACK = 20.0
 State = Booking.State
 
 
-def offers(connection: Connection) -> tuple[Service, ...]:
-    """What can be booked at *connection*: the provider's list, or what its bookings show."""
-    if connection.services:
-        return connection.services
-    known: dict[str, Service] = {}
+@dataclass(frozen=True, kw_only=True)
+class Offers:
+    """What the schedule form of a connection lets choose from, instead of typing ids."""
+
+    services: tuple[Service, ...]
+    host_names: Mapping[str, str]
+    """Names of hosts by their id, where a booking shows both."""
+    branches: tuple[str, ...]
+    """Ids of branches; no provider has a list of them, so they are those of known bookings."""
+
+
+def offers(connection: Connection) -> Offers:
+    """What can be booked at *connection*: the provider's list, and what its bookings show."""
+    titles: dict[str, str] = {}
+    hosts: dict[str, set[str]] = defaultdict(set)
+    host_names: dict[str, str] = {}
+    branches: set[str] = set()
     rows = Appointment.objects.filter(connection=connection).order_by("-sorts_at")
-    for title, locator in rows.values_list("title", "locator")[:500]:
-        kind = locator.get("meeting_type_id", "")
-        if kind and kind not in known:
-            hosts = tuple(one for one in locator.get("host_ids", "").split(",") if one)
-            known[kind] = Service(external_id=kind, name=title or kind, hosts=hosts)
-    return tuple(sorted(known.values(), key=lambda one: one.name.casefold()))
+    for title, host, locator in rows.values_list("title", "host", "locator")[:500]:
+        branches.add(locator.get("branch_id", ""))
+        ids = [one for one in locator.get("host_ids", "").split(",") if one]
+        if len(ids) == 1 and host:
+            host_names[ids[0]] = host
+        if kind := locator.get("meeting_type_id", ""):
+            titles.setdefault(kind, title)
+            hosts[kind].update(ids)
+    seen = (
+        Service(external_id=kind, name=title or kind, hosts=tuple(sorted(hosts[kind])))
+        for kind, title in titles.items()
+    )
+    return Offers(
+        services=connection.services or tuple(sorted(seen, key=lambda one: one.name.casefold())),
+        host_names=host_names,
+        branches=tuple(sorted(branches - {""})),
+    )
 
 
 def ask_to_schedule(

@@ -8,7 +8,7 @@ the same kind for the same person are read one by one and named as seen cancelle
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import timedelta
+from datetime import time, timedelta
 
 from django.utils import timezone
 
@@ -25,7 +25,12 @@ GIVE_UP_AFTER = timedelta(minutes=10)
 
 
 def later_ones(cancellation: Cancellation) -> list[Appointment]:
-    """The later bookings that "this and later ones" was meant for, as far as can be told."""
+    """
+    The later bookings that "this and later ones" was meant for, as far as can be told.
+
+    Same kind, same person, same host, same weekday and time: another appointment of the same
+    person is not to be hunted for.
+    """
     this = cancellation.appointment
     candidates = (
         Appointment.objects.filter(connection=cancellation.connection, sorts_at__gt=this.sorts_at)
@@ -34,12 +39,22 @@ def later_ones(cancellation: Cancellation) -> list[Appointment]:
         .in_order()
     )
     meeting_type = this.locator.get("meeting_type_id", "")
-    same_kind = candidates.filter(locator__meeting_type_id=meeting_type)[: 5 * MOST]
+    same_kind = candidates.filter(locator__meeting_type_id=meeting_type, host=this.host)
     return [
         one
-        for one in same_kind
-        if cancellation.series_key and series_key(one) == cancellation.series_key
+        for one in same_kind[: 5 * MOST]
+        if cancellation.series_key
+        and series_key(one) == cancellation.series_key
+        and _time_of_week(one) == _time_of_week(this)
     ][:MOST]
+
+
+def _time_of_week(appointment: Appointment) -> tuple[int, time] | None:
+    """Weekday and time on the practice's clock: an occurrence of a series keeps both."""
+    if appointment.starts_at is None:
+        return None
+    local = appointment.starts_at.astimezone(appointment.connection.zone)
+    return local.weekday(), local.time()
 
 
 def trace(pk: int) -> None:

@@ -64,7 +64,7 @@ def _form(connection: Connection, data: Any) -> ScheduleForm:
         data,
         capabilities=connection.capabilities,
         zone=connection.zone,
-        services=offers(connection),
+        offers=offers(connection),
     )
 
 

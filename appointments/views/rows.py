@@ -220,7 +220,7 @@ class _RowMaker:
         pks = [one["pk"] for one in raw]
         self.connections, self.may_cancel = connections, may_cancel
         self.people = _people(pks)
-        self.words = fold(query).split()
+        self.words = fold(query).replace(",", " ").split()
         self.cancellations = _newest_cancellations(pks)
         self.now, self.desk = timezone.now(), timezone.get_default_timezone()
         self.today = self.now.astimezone(self.desk).date()
@@ -236,7 +236,8 @@ class _RowMaker:
         people = self._wanted_first(self.people.get(raw["pk"], []))
         newest = self.cancellations.get(raw["pk"])
         open_one = newest if newest is not None and newest.state in OPEN else None
-        when = moment_or_lane(**{name: raw[name] for name in _WHEN})
+        facts = {name: raw[name] for name in _WHEN}
+        when = moment_or_lane(**facts, zone=connection.time_zone)
         # Two addresses for each of fifty rows: `reverse` would be a tenth of the page's time.
         url = f"{self.root}appointments/{raw['pk']}/"
         word, status = word_of(raw["status"], raw["provider_status"]), raw["status"]

@@ -18,8 +18,8 @@ class LoginForm(AuthenticationForm):
     """Django's own, with one message for everything that can be wrong."""
 
     error_messages = {  # noqa: RUF012 - Django's way to declare them
-        "invalid_login": gettext_lazy("This username and password do not go together."),
-        "inactive": gettext_lazy("This username and password do not go together."),
+        "invalid_login": gettext_lazy("The username or the password is not right."),
+        "inactive": gettext_lazy("The username or the password is not right."),
     }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -34,6 +34,7 @@ def when(appointment: Appointment) -> When:
         batch=appointment.batch,
         window_starts=appointment.window_starts,
         window_ends=appointment.window_ends,
+        zone=appointment.connection.time_zone,
     )
 
 
@@ -46,6 +47,7 @@ def moment_or_lane(
     batch: str,
     window_starts: time | None,
     window_ends: time | None,
+    zone: str = "",
 ) -> When:
     """The same from bare columns, for lists that load no model."""
     if starts_at is not None:
@@ -55,6 +57,9 @@ def moment_or_lane(
     window = ""
     if window_starts and window_ends:
         window = f"{window_starts:%H:%M}–{window_ends:%H:%M}"  # noqa: RUF001
+        if zone and zone != timezone.get_default_timezone_name():
+            # All other times are the desk's: this one is not, and has to say so.
+            window += f" in {zone.rpartition('/')[2].replace('_', ' ')}"
     return When(day=day, lane=lane or "Any time", window=window)
 
 

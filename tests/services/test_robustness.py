@@ -422,3 +422,51 @@ def test_a_redirect_that_cannot_be_read_is_an_unknown_outcome(location: str, des
 
     assert cancellation.state == State.UNKNOWN
     assert answers(cancellation) == ["unknown"]
+
+
+# --- finding people ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "typed"),
+    [
+        ("Ida", "Sørensen", "Sorensen"),
+        ("Ida", "Sørensen", "soerensen"),
+        ("Hannah", "Schäfer", "Schaefer"),
+        ("Hannah", "Schäfer", "schafer"),
+        ("James", "O'Connor", "o\u2019connor"),
+        ("Sanne", "de Vries", "de vries, sanne"),
+        ("Mehmet", "Y\u0131lmaz", "yilmaz"),
+        ("Łukasz", "Weiß", "lukasz weiss"),
+    ],
+)
+def test_people_are_found_however_their_name_is_typed(
+    first: str, last: str, typed: str, desk: Desk
+) -> None:
+    who = replace(PEOPLE[0], first_name=first, last_name=last)
+    appointment = desk.book("meetergo", who=[who])
+
+    assert list(Appointment.objects.matching(typed)) == [appointment]
+
+
+@pytest.mark.parametrize("typed", ["06 5550 101", "+31 (0)6 5550101", "5550101", "0031 6 5550101"])
+def test_a_number_is_found_however_it_is_written(typed: str, desk: Desk) -> None:
+    appointment = desk.book("meetergo", who=[PEOPLE[0]])
+
+    assert list(Appointment.objects.matching(typed)) == [appointment]
+
+
+def test_another_appointment_of_the_same_person_is_no_later_occurrence(desk: Desk) -> None:
+    """Same kind and person on another weekday: nobody is to hunt for it."""
+    week, day = timedelta(days=7), timedelta(days=1)
+    for start, series in ((desk.soon, "s"), (desk.soon + week, "s"), (desk.soon + day, "")):
+        desk.add("meetergo", who=PEOPLE[15:16], start=start, series=series)
+    desk.read("meetergo")
+    first = Appointment.objects.in_order().select_related("connection")[0]
+
+    cancellation = desk.cancel(first, scope=Scope.FOLLOWING)
+    trace(cancellation.pk)
+
+    cancellation.refresh_from_db()
+    assert cancellation.later_ones is not None
+    assert [one["seen_cancelled"] for one in cancellation.later_ones] == [True]

@@ -31,10 +31,10 @@ def request_for(slug: str, desk: Desk, **changes: Any) -> ScheduleRequest:
         case "mijnklantportaal":
             common |= {"title": "Intake", "ends_at": at + timedelta(minutes=30)}
         case "meetergo":
-            service = offers(desk.connection(slug))[0]
+            service = offers(desk.connection(slug)).services[0]
             common |= {"service": service.external_id, "host": service.hosts[0]}
         case "carevalidate":
-            service = offers(desk.connection(slug))[0]
+            service = offers(desk.connection(slug)).services[0]
             common |= {
                 "service": service.external_id,
                 "time_zone": "America/New_York",
@@ -42,7 +42,7 @@ def request_for(slug: str, desk: Desk, **changes: Any) -> ScheduleRequest:
             }
         case _:
             at = (desk.soon + timedelta(days=1)).replace(hour=4)
-            service = offers(desk.connection(slug))[0]
+            service = offers(desk.connection(slug)).services[0]
             world = desk.world(slug)
             common |= {
                 "starts_at": at,

@@ -95,7 +95,7 @@ def test_a_wrong_password_and_an_unknown_name_get_the_same_words(staff: User) ->
 
     pages = [Client().post("/login/", {"username": u, "password": p}).content for u, p in tries]
 
-    assert all(b"This username and password do not go together." in page for page in pages)
+    assert all(b"The username or the password is not right." in page for page in pages)
 
 
 def test_a_link_to_the_logout_only_asks(web: Client) -> None:

@@ -81,7 +81,7 @@ def test_the_reason_says_who_reads_it(web: Client, book: Book) -> None:
     (mailed,) = book()
     (kept,) = book(connection=make_connection("mijnklantportaal", name="De Linde"))
 
-    assert "Mailed to everyone booked, unedited." in shown(web.get(address(mailed)))
+    assert "Mailed to the people concerned, unedited." in shown(web.get(address(mailed)))
     page = shown(web.get(address(kept)))
     assert "Reason, kept here" in page
     assert 'name="note"' not in page

@@ -18,6 +18,7 @@ from django.utils import timezone
 from appointments.domain import BookedAttendee
 from appointments.forms import ScheduleForm
 from appointments.models import Booking, Cancellation, Connection, WorkerPulse
+from appointments.services.schedule import offers
 from tests.desk import Desk
 from tests.views.conftest import HTMX, Book, make_connection
 
@@ -212,7 +213,10 @@ def test_a_time_that_the_clock_skips_or_repeats_is_refused(
     typed: str, message: str, linde: Connection
 ) -> None:
     form = ScheduleForm(
-        filled(linde, starts_at=typed), capabilities=linde.capabilities, zone=linde.zone
+        filled(linde, starts_at=typed),
+        capabilities=linde.capabilities,
+        zone=linde.zone,
+        offers=offers(linde),
     )
 
     assert message in form.errors["starts_at"][0]
@@ -221,7 +225,7 @@ def test_a_time_that_the_clock_skips_or_repeats_is_refused(
 def test_a_time_is_meant_on_the_clock_of_the_practice(linde: Connection) -> None:
     kolkata = ZoneInfo("Asia/Kolkata")
     values = filled(linde, starts_at="2027-05-01T10:00", ends_at="2027-05-01T10:30")
-    form = ScheduleForm(values, capabilities=linde.capabilities, zone=kolkata)
+    form = ScheduleForm(values, capabilities=linde.capabilities, zone=kolkata, offers=offers(linde))
 
     assert form.is_valid()
     assert form.wish().starts_at == datetime(2027, 5, 1, 4, 30, tzinfo=UTC)
