@@ -29,6 +29,7 @@ from appointments.domain import (
     Status,
 )
 from appointments.models import Appointment, Attendee, ReasonPreset
+from appointments.models.appointments import fold
 from appointments.models.cancellations import State
 from appointments.services.cancel import Wish, series_key
 from appointments.services.schedule import Offers
@@ -129,6 +130,17 @@ class FilterForm(forms.Form):
 # --- cancelling -------------------------------------------------------------------------------
 
 
+def found_first(people: Iterable[Attendee], looked_for: str) -> list[Attendee]:
+    """*people*, with those first in whom every word of *looked_for* occurs."""
+    words = fold(looked_for).replace(",", " ").split()
+
+    def is_other(one: Attendee) -> bool:
+        text = fold(f"{one.name}\n{one.email}\n{one.phone}")
+        return not all(word in text for word in words)
+
+    return sorted(people, key=is_other) if words else list(people)
+
+
 class CancellationForm(forms.Form):
     """The cancel dialog, shaped by what the provider can express about this appointment."""
 
@@ -174,12 +186,15 @@ class CancellationForm(forms.Form):
         appointment: Appointment,
         presets: Sequence[ReasonPreset] = (),
         typed: Mapping[str, str] | None = None,
+        looked_for: str = "",
     ) -> None:
         """
         With *data*, what was sent; with *typed*, a fresh form around what stood in an older one.
+
+        Of a group, whoever fits *looked_for* (the search that led here) stands first.
         """
         self.capabilities = appointment.capabilities
-        self.people = list(appointment.attendees.all())
+        self.people = found_first(appointment.attendees.all(), looked_for)
         self.presets = presets
         super().__init__(data, initial=self._first_values(appointment) | self._kept(typed or {}))
         self._shape_reason()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, assert_never
+from urllib.parse import parse_qs, urlsplit
 
 from django.contrib.auth.decorators import permission_required
 from django.db.models import Q
@@ -78,7 +79,8 @@ def cancel(request: StaffRequest, pk: int) -> HttpResponse:
     appointment = _appointment(pk)
     if request.method != "POST":
         typed = _typed_before(appointment, request.GET.get("again", ""))
-        return _dialog(request, appointment, _form(appointment, typed=typed))
+        form = _form(appointment, typed=typed, looked_for=_looked_for(request))
+        return _dialog(request, appointment, form)
 
     form = _form(appointment, data=request.POST)
     if not form.is_valid():
@@ -136,12 +138,21 @@ def _form(
     *,
     data: Mapping[str, Any] | None = None,
     typed: Mapping[str, str] | None = None,
+    looked_for: str = "",
 ) -> CancellationForm:
     presets = ReasonPreset.objects.filter(
         Q(connection=None) | Q(connection=appointment.connection_id)
     )
     own_first = sorted(presets, key=lambda one: one.connection_id is None)
-    return CancellationForm(data, appointment=appointment, presets=own_first, typed=typed)
+    return CancellationForm(
+        data, appointment=appointment, presets=own_first, typed=typed, looked_for=looked_for
+    )
+
+
+def _looked_for(request: StaffRequest) -> str:
+    """What stands in the search box of the list behind the dialog."""
+    query = parse_qs(urlsplit(request.htmx.current_url or "").query)
+    return query.get("q", [""])[0][:200]
 
 
 def _typed_before(appointment: Appointment, again: str) -> dict[str, str]:
@@ -184,7 +195,7 @@ def _dialog(
     is_fragment = wants_fragment(request)
     context = {
         "appointment": appointment,
-        "facts": facts(appointment),
+        "facts": facts(appointment) | _who(form),
         "form": form,
         "targets": _targets(appointment, form),
         "chosen": _chosen(appointment, form),
@@ -206,6 +217,13 @@ def _what_stands_against(obstacle: ConflictKind | None, in_the_way: Cancellation
         found = Conflict(kind=ConflictKind.ALREADY_OPEN, cancellation=in_the_way)
         return conflict_sentence(found)
     return conflict_sentence(Conflict(kind=obstacle)) if obstacle is not None else ""
+
+
+def _who(form: CancellationForm) -> dict[str, str]:
+    """The heading: of a group, whoever was looked for is named first."""
+    if len(form.people) < 2:
+        return {}
+    return {"who": f"{form.people[0].label} and {len(form.people) - 1} more"}
 
 
 def _dialog_after_conflict(request: StaffRequest, pk: int, found: Conflict) -> HttpResponse:

@@ -59,7 +59,7 @@ def moment_or_lane(
         window = f"{window_starts:%H:%M}–{window_ends:%H:%M}"  # noqa: RUF001
         if zone and zone != timezone.get_default_timezone_name():
             # All other times are the desk's: this one is not, and has to say so.
-            window += f" in {zone.rpartition('/')[2].replace('_', ' ')}"
+            window += f" {zone.rpartition('/')[2].replace('_', ' ')}"
     return When(day=day, lane=lane or "Any time", window=window)
 
 

@@ -383,3 +383,20 @@ def test_a_look_from_a_link_changes_nothing(web: Client, book: Book) -> None:
     (row,) = book()
 
     assert web.get(address(row, "look"))["Location"] == address(row)
+
+
+def test_of_a_group_whoever_was_looked_for_stands_first(web: Client, desk: Desk) -> None:
+    """The dialog opened from a search begins with the person that was searched."""
+    appointment = desk.book("meetergo", people=4)
+    wanted = PEOPLE[17]
+    page = web.get(
+        f"/appointments/{appointment.pk}/cancel/",
+        headers={
+            "HX-Request": "true",
+            "HX-Current-URL": f"http://testserver/?q={wanted.last_name}",
+        },
+    ).content.decode()
+
+    others = [PEOPLE[n].name for n in (15, 16, 18)]
+    assert f"{wanted.name} and 3 more" in page
+    assert all(page.index(f">{wanted.name}<") < page.index(f">{one}<") for one in others)
