@@ -6,6 +6,7 @@ from django import template
 from django.conf import settings
 from django.db.models import Model
 from django.templatetags.static import static
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -29,7 +30,7 @@ def icon(name: str) -> SafeString:
 def unsettled_count() -> int:
     """How many outcomes wait to be found out; few, so they may be counted."""
     bookings = Booking.objects.filter(state__in=(Booking.State.UNKNOWN, Booking.State.NEEDS_HUMAN))
-    return Cancellation.objects.unsettled().count() + bookings.count()
+    return Cancellation.objects.for_people(timezone.now()).count() + bookings.count()
 
 
 @register.simple_tag
