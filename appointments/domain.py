@@ -242,8 +242,6 @@ class Capabilities:
     """The invitee's e-mail address must be sent along."""
     reason_limit: int = 0
     """Longest reason that reaches the provider, in UTF-16 units; 0: the reason stays with us."""
-    reason_is_mailed: bool = False
-    """The reason is, or may be, passed on to the people booked."""
     repeat_is_safe: bool = False
     """Cancelling twice neither mails twice nor touches anything else."""
     has_policy: bool = False

@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Q
@@ -22,9 +21,6 @@ from appointments.domain import (
 )
 from appointments.models.connections import Connection
 from appointments.providers.registry import PROVIDERS
-
-if TYPE_CHECKING:
-    from appointments.models.cancellations import Cancellation
 
 SESSION_ORDER = {"Morning": 1, "Afternoon": 2, "Evening": 3}
 # Letters that no decomposition takes apart, and the apostrophe that tablets type.
@@ -69,9 +65,6 @@ class AppointmentQuerySet(models.QuerySet["Appointment"]):
 
     def in_order(self) -> AppointmentQuerySet:
         return self.order_by("sorts_at", "pk")
-
-    def live(self) -> AppointmentQuerySet:
-        return self.filter(status__in=LIVE)
 
 
 class Appointment(models.Model):
@@ -123,10 +116,6 @@ class Appointment(models.Model):
     """When a complete listing no longer had it. Absence is no proof of anything."""
 
     objects = AppointmentQuerySet.as_manager()
-
-    # Set by `appointments_with_state`, so that a list asks once for all its rows.
-    open_cancellation: Cancellation | None
-    last_cancellation: Cancellation | None
 
     class Meta:
         constraints = (

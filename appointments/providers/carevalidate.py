@@ -114,7 +114,6 @@ class CareValidate(Provider):
         reads_one=False,
         needs_email=True,
         reason_limit=10_000,
-        reason_is_mailed=True,
         cancels_past=False,
         informs=Informs.PRESUMABLY_INVITEE,
         lingers_minutes=10,
@@ -144,7 +143,6 @@ class CareValidate(Provider):
             cls.capabilities,
             needs_email=False,
             reason_limit=0,
-            reason_is_mailed=False,
             informs=Informs.NOT_DOCUMENTED,
         )
 

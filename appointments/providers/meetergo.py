@@ -121,7 +121,6 @@ class Meetergo(Provider):
         one_attendee=True,
         following=True,
         reason_limit=500,
-        reason_is_mailed=True,
         informs=Informs.ALL_PARTICIPANTS,
         schedule_fields=(
             ScheduleField(name="service", pattern=UUID),
