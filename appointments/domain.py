@@ -470,7 +470,7 @@ class RateLimited(ProviderError):
     def __init__(self, why: str, *, wait: timedelta | None, status: int | None = 429) -> None:
         super().__init__(why, status=status)
         self.wait = wait
-        """How long to wait; None when the provider's figure is absurd, so no repeat by itself."""
+        """How long the provider asks us to wait; None when its figure is absurd."""
 
 
 class AnswerLost(ProviderError):

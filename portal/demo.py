@@ -36,6 +36,7 @@ def prepare_environment(arguments: Sequence[str] = ()) -> None:
         "CREDENTIAL_KEYS": keys["credentials"],
         "DATABASE_URL": f"sqlite:///{DIRECTORY}/portal.sqlite3",
         "QUEUE_FILE": str(DIRECTORY / "queue.sqlite3"),
+        "ANSWERS_FILE": str(DIRECTORY / "answers.jsonl"),
         "REDIS_URL": "",
         "DEBUG": "false",
         "DEMO": "true",

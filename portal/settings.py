@@ -128,6 +128,9 @@ else:
     HUEY |= {"huey_class": "huey.SqliteHuey", "connection": {"filename": str(_queue_file)}}
 TASKS = {"default": {"BACKEND": "huey.contrib.djhuey.tasks_backend.HueyBackend"}}
 
+ANSWERS_FILE = env.path("ANSWERS_FILE", default=str(BASE_DIR / "answers.jsonl"))
+"""Where an answer is kept while the database cannot take it."""
+
 CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS")
 """Fernet keys for the providers' credentials, newest first."""
 if not CREDENTIAL_KEYS:

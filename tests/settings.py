@@ -19,6 +19,7 @@ os.environ |= {
     "CREDENTIAL_KEYS": Fernet.generate_key().decode(),
     "DATABASE_URL": os.environ.get("TEST_DATABASE_URL", f"sqlite:///{_scratch}/portal.sqlite3"),
     "QUEUE_FILE": str(_scratch / "queue.sqlite3"),
+    "ANSWERS_FILE": str(_scratch / "answers.jsonl"),
     "REDIS_URL": "",
     "DEBUG": "false",
     "HTTPS": "false",

@@ -55,8 +55,8 @@ PAGE_DEADLINE = 30.0
 WRITE_BODY_LIMIT = 1_000_000
 """Bytes."""
 READ_BODY_LIMIT = 5_000_000
-LONGEST_WAIT = timedelta(seconds=120)
-"""A provider that asks for more than this is not waited for by itself."""
+SANE_WAIT = timedelta(days=1)
+"""A figure above this is taken for nonsense."""
 
 _deadline: ContextVar[float] = ContextVar("deadline")
 _resolver = ThreadPoolExecutor(max_workers=16, thread_name_prefix="resolve")
@@ -241,7 +241,7 @@ class ProviderHttp:
 
 def retry_wait(reply: Reply, *, default: timedelta) -> timedelta | None:
     """
-    How long a 429 asks us to wait; None when the figure is absurd or above two minutes.
+    How long a 429 asks us to wait; None when the figure is absurd.
 
     Source: RFC 9110, 10.2.3 (seconds, or a date, which is compared with the answer's own clock).
     """
@@ -260,7 +260,7 @@ def retry_wait(reply: Reply, *, default: timedelta) -> timedelta | None:
     if not math.isfinite(seconds) or seconds < 0:
         return None
     wait = timedelta(seconds=seconds)
-    return wait if wait <= LONGEST_WAIT else None
+    return wait if wait <= SANE_WAIT else None
 
 
 @contextmanager

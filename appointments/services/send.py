@@ -23,7 +23,7 @@ from uuid import UUID, uuid4
 
 import stamina
 from django.conf import settings
-from django.db import OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from appointments.domain import (
@@ -61,7 +61,7 @@ from appointments.models.cancellations import (
 from appointments.models.secrets import CannotDecrypt
 from appointments.providers.base import Provider
 from appointments.providers.transport import within
-from appointments.services import reconcile
+from appointments.services import reconcile, spill
 from appointments.services.effect import has_left, take_effect, why_left
 from appointments.services.queue import PROCESS_CANCELLATION, wake
 from appointments.services.records import store
@@ -77,6 +77,9 @@ POINTLESS = frozenset({"email_missing", "case_unknown"})
 WHY_LIMIT = 60
 RECORD_FOR = 30.0
 """Seconds for which the database is asked again to keep an answer."""
+NO_DATABASE = (OperationalError, InterfaceError)
+LONGEST_WAIT = timedelta(seconds=120)
+"""A provider that asks for more than this is not waited for by itself."""
 LOOK = 25.0
 SECOND_LOOK = 15.0
 """Seconds; with a write's 20 they stay below the lease."""
@@ -235,10 +238,10 @@ def _end(cancellation: Cancellation, event: Event, *, why: str) -> None:
 
 def _not_seen(cancellation: Cancellation, error: ProviderError) -> None:
     match error:
-        case CredentialsRejected() | AccessDenied() | RateLimited(wait=None):
-            _end(cancellation, Event.LOOK_REFUSED, why=error.why)
-        case RateLimited(wait=timedelta() as wait):
+        case RateLimited(wait=timedelta() as wait) if wait <= LONGEST_WAIT:
             _wait(cancellation, why=error.why, at_least=wait)
+        case CredentialsRejected() | AccessDenied() | RateLimited():
+            _end(cancellation, Event.LOOK_REFUSED, why=error.why)
         case _:
             _wait(cancellation, why="unreadable")
 
@@ -342,129 +345,146 @@ def _second_look(
 # --- settle -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Step:
-    """What an answer means for the ledger."""
-
-    kind: AnswerKind
-    event: Event
-    why: str = ""
-    said: str = ""
-    status: int | None = None
-    due_at: datetime | None = None
-
-
 def _settle(
     cancellation: Cancellation, call: ProviderCall, outcome: CancelAnswer | ProviderError
 ) -> None:
     """
     Store what came of *call* and move the state, in one commit that is tried for half a minute.
 
-    The answer is all we will ever know of this request, so a database that is locked or gone for a
-    moment must not lose it.
+    The answer is all we will ever know of this request, so a database that is locked or gone must
+    not lose it: after that half minute it is kept in a file, and comes back from there.
 
     Raises:
         IllegalTransition: the lease was lost meanwhile and the row is *unknown*; the answer is
             stored all the same, and the reads that follow settle it.
     """
-    step, now = _meaning(cancellation, outcome), timezone.now()
-    for attempt in stamina.retry_context(on=OperationalError, timeout=RECORD_FOR, attempts=None):
-        with attempt:
-            if attempt.num > 1 and not connection.in_atomic_block:
-                connection.close_if_unusable_or_obsolete()
-            _record_and_move(cancellation, call, step, at=now)
+    answer = _answer(call, outcome, at=timezone.now())
+    held = cancellation.lease_key
+    try:
+        for attempt in stamina.retry_context(on=NO_DATABASE, timeout=RECORD_FOR, attempts=None):
+            with attempt:
+                if attempt.num > 1 and _is_recorded(cancellation, answer):
+                    return
+                _record_and_move(cancellation, answer, outcome, held=held)
+    except NO_DATABASE:
+        spill.keep(answer)
+        raise
     if cancellation.is_done:
-        _show_effect(cancellation, outcome, at=now)
+        _show_effect(cancellation, outcome, at=answer.answered_at)
+
+
+def _is_recorded(cancellation: Cancellation, answer: ProviderAnswer) -> bool:
+    """Whether the commit whose end we did not hear of went through; else all is as before it."""
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+    cancellation.refresh_from_db()
+    return ProviderAnswer.objects.filter(call=answer.call_id).exists()
 
 
 def _record_and_move(
-    cancellation: Cancellation, call: ProviderCall, step: _Step, *, at: datetime
+    cancellation: Cancellation,
+    answer: ProviderAnswer,
+    outcome: CancelAnswer | ProviderError,
+    *,
+    held: UUID | None,
 ) -> None:
     try:
         with transaction.atomic():
-            _record(call, step, at=at)
-            _move(cancellation, step)
+            step = _meaning(cancellation, outcome)
+            _record(answer)
+            _move(cancellation, answer, step, held=held)
             if cancellation.is_done:
-                take_effect(cancellation, at=at)
+                take_effect(cancellation, at=answer.answered_at)
     except IllegalTransition:
-        _record(call, step, at=at)
+        _record(answer)
         raise
 
 
-def _record(call: ProviderCall, step: _Step, *, at: datetime) -> None:
-    ProviderAnswer.objects.create(
-        call=call,
-        kind=step.kind,
-        status=step.status,
-        why=step.why,
-        said=step.said,
-        answered_at=at,
-    )
+def _record(answer: ProviderAnswer) -> None:
+    answer.pk = None  # An attempt that was rolled back may have left one.
+    answer.save(force_insert=True)
 
 
-def _move(cancellation: Cancellation, step: _Step) -> None:
+def _move(
+    cancellation: Cancellation, answer: ProviderAnswer, step: _Step, *, held: UUID | None
+) -> None:
     changes: dict[str, Any] = {}
-    if step.kind == AnswerKind.NOT_SENT:
+    if answer.kind == AnswerKind.NOT_SENT:
         changes["tries"] = cancellation.tries + 1
     due_at = step.due_at or reconcile.next_read(cancellation)
     cancellation.apply(
         step.event,
-        held=cancellation.lease_key,
+        held=held,
         due_at=due_at,
         why=step.why,
-        said=step.said,
+        said=answer.said,
         **changes,
     )
     if cancellation.is_open:
         wake(PROCESS_CANCELLATION, cancellation.pk, at=due_at)
 
 
-def _meaning(cancellation: Cancellation, outcome: CancelAnswer | ProviderError) -> _Step:
+def _answer(
+    call: ProviderCall, outcome: CancelAnswer | ProviderError, *, at: datetime
+) -> ProviderAnswer:
+    """The row that keeps *outcome*, not yet saved."""
     match outcome:
         case Confirmed(said=said):
-            return _Step(kind=AnswerKind.OK, event=Event.PROVIDER_CONFIRMED, said=said)
+            kind, why, status = AnswerKind.OK, "", None
         case Already(said=said):
-            return _Step(
-                kind=AnswerKind.ALREADY,
-                event=Event.PROVIDER_SAID_ALREADY,
-                why="said_already",
-                said=said,
-            )
-        case Refused(why=why, said=said):
-            return _Step(kind=AnswerKind.REFUSED, event=Event.PROVIDER_REFUSED, why=why, said=said)
+            kind, why, status = AnswerKind.ALREADY, "said_already", None
+        case Refused(why=refusal, said=said):
+            kind, why, status = AnswerKind.REFUSED, str(refusal), None
+        case ProviderError(why=why, status=status):
+            kind, said = _KINDS.get(type(outcome), AnswerKind.UNKNOWN), ""
+    return ProviderAnswer(
+        call=call, kind=kind, status=status, why=why[:WHY_LIMIT], said=said, answered_at=at
+    )
+
+
+_KINDS: dict[type[ProviderError], AnswerKind] = {
+    NotSent: AnswerKind.NOT_SENT,
+    RateLimited: AnswerKind.LIMITED,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """What an answer means for the ledger."""
+
+    event: Event
+    why: str = ""
+    due_at: datetime | None = None
+
+
+def _meaning(cancellation: Cancellation, outcome: CancelAnswer | ProviderError) -> _Step:
+    match outcome:
+        case Confirmed():
+            return _Step(event=Event.PROVIDER_CONFIRMED)
+        case Already():
+            return _Step(event=Event.PROVIDER_SAID_ALREADY, why="said_already")
+        case Refused(why=why):
+            return _Step(event=Event.PROVIDER_REFUSED, why=why)
         case NotSent():
-            return _nothing_left(cancellation, outcome, AnswerKind.NOT_SENT, _pause(cancellation))
+            return _nothing_left(cancellation, outcome, _pause(cancellation))
         case RateLimited(wait=wait):
             tried = cancellation.calls.filter(answer__kind=AnswerKind.LIMITED).exists()
-            return _nothing_left(cancellation, outcome, AnswerKind.LIMITED, None if tried else wait)
+            patient = wait is not None and wait <= LONGEST_WAIT and not tried
+            return _nothing_left(cancellation, outcome, wait if patient else None)
         case _:
-            return _Step(
-                kind=AnswerKind.UNKNOWN,
-                event=Event.UNCLEAR,
-                why=outcome.why[:WHY_LIMIT],
-                status=outcome.status,
-            )
+            return _Step(event=Event.UNCLEAR, why=outcome.why[:WHY_LIMIT])
 
 
 def _nothing_left(
-    cancellation: Cancellation,
-    error: ProviderError,
-    kind: AnswerKind,
-    pause: timedelta | None,
+    cancellation: Cancellation, error: ProviderError, pause: timedelta | None
 ) -> _Step:
     """Nothing was done at the provider: try again within the lifetime, or end as not sent."""
     if error.why in POINTLESS:
         pause = None
     due_at = timezone.now() + pause if pause is not None else None
     if due_at is None or due_at >= cancellation.expires_at:
-        return _Step(kind=kind, event=Event.NOTHING_LEFT_US, why=error.why, status=error.status)
-    return _Step(
-        kind=kind,
-        event=Event.NOTHING_LEFT_US_YET,
-        why=error.why,
-        status=error.status,
-        due_at=due_at,
-    )
+        return _Step(event=Event.NOTHING_LEFT_US, why=error.why)
+    return _Step(event=Event.NOTHING_LEFT_US_YET, why=error.why, due_at=due_at)
 
 
 def _pause(cancellation: Cancellation) -> timedelta | None:

@@ -469,3 +469,13 @@ def _cancel_at_provider(desk: Desk, appointment: Appointment) -> None:
     email = appointment.attendees.get().email
     with closing(client.http):
         client.cancel(CancelRequest(appointment=booking_of(appointment), email=email))
+
+
+def test_a_provider_that_asks_for_more_than_two_minutes_is_not_waited_for(desk: Desk) -> None:
+    """Nobody expects a cancellation to fire an hour after the click."""
+    busy: dict[str, Any] = {"status": 429, "headers": {"Retry-After": "3600"}}
+    desk.fault("meetergo", "status", **busy)
+
+    cancellation = desk.cancel(desk.book("meetergo"))
+
+    assert (cancellation.state, answers(cancellation)) == (State.NOT_SENT, ["limited"])

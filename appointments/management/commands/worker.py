@@ -14,6 +14,7 @@ from django.utils.module_loading import autodiscover_modules
 from huey.contrib.djhuey import HUEY
 
 from appointments.models import WorkerPulse
+from appointments.services import spill
 from appointments.services.sweep import sweep
 
 BEAT = 5.0
@@ -51,6 +52,7 @@ def _beat(stopping: threading.Event) -> None:
         close_old_connections()
         try:
             WorkerPulse.beat(name)
+            spill.bring_back()
             sweep()
         except DatabaseError:
             connection.close()
