@@ -14,6 +14,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 
 from appointments.models import (
@@ -31,8 +32,9 @@ from appointments.models import (
 from appointments.models.secrets import CannotDecrypt
 from appointments.providers.registry import PROVIDERS
 from appointments.services import connect as connecting
+from appointments.services import limits
 from appointments.services.sync import sync_soon
-from appointments.wording import failure, freshness
+from appointments.wording import failure, freshness, quota_used
 
 admin.site.site_header = "Appointment portal"
 admin.site.site_title = "Appointment portal"
@@ -86,6 +88,7 @@ class ConnectionForm(forms.ModelForm[Connection]):
             "base_url",
             "time_zone",
             "credentials_expire_on",
+            "daily_quota",
             "is_active",
         )
 
@@ -157,7 +160,7 @@ class ConnectionAdmin(admin.ModelAdmin[Connection]):
     list_filter = ("is_active", "provider")
     search_fields = ("name",)
     actions = ("test_connection", "sync_now")
-    readonly_fields = ("state",)
+    readonly_fields = ("state", "requests_today")
 
     def get_fieldsets(self, request: HttpRequest, obj: Connection | None = None) -> Any:
         slugs = [obj.provider] if obj else list(PROVIDERS)
@@ -170,7 +173,8 @@ class ConnectionAdmin(admin.ModelAdmin[Connection]):
         return (
             (None, {"fields": ("name", "provider", "base_url", "time_zone", "is_active")}),
             ("Credentials", {"fields": (*names, "credentials_expire_on")}),
-            ("State", {"fields": ("state",)}),
+            ("Limits", {"fields": ("daily_quota",)}),
+            ("State", {"fields": ("state", "requests_today")}),
         )
 
     def get_form(
@@ -208,6 +212,10 @@ class ConnectionAdmin(admin.ModelAdmin[Connection]):
                 failure(health.failure, connection.provider_label),
             )
         return freshness(connection)
+
+    @admin.display(description="requests since midnight UTC")
+    def requests_today(self, connection: Connection) -> str:
+        return quota_used(limits.usage(connection, now=timezone.now()))
 
     @admin.action(description="Test connection", permissions=["change"])
     def test_connection(self, request: HttpRequest, connections: QuerySet[Connection]) -> None:

@@ -253,12 +253,16 @@ class Capabilities:
     reschedules: bool = False
     confirms_pending: bool = False
     requests_per_minute: int = 60
+    has_daily_quota: bool = False
+    """The account may make only so many requests a day (UTC), each of which may cost money."""
     lingers_minutes: int = 0
     """How long the listing may go on showing a booking after the provider confirmed its end."""
     sync_minutes: int = 1
     """Pause between two listings, so that the provider's limits leave room for people."""
     listing_days: int = 60
     """How many days ahead a sync reads, at most; fewer where a listing costs a request a day."""
+    near_days: int | None = None
+    """Days ahead that every sync reads, where the rest is read only once an hour; None: all."""
 
     @property
     def schedules(self) -> bool:
@@ -291,6 +295,25 @@ class Service:
     """Provider ids of the hosts that can be booked for it, where the provider wants one."""
 
 
+class Gate:
+    """
+    Stands before every request to an account; this one lets everything through.
+
+    The services give one that keeps to what the provider allows, together with all other processes.
+    """
+
+    def admit(self) -> None:
+        """
+        Called before each request; may wait.
+
+        Raises:
+            RateLimited: not now. Nothing was sent.
+        """
+
+    def turned_away(self, wait: timedelta | None) -> None:
+        """The provider answered 429, and asks for *wait*; None if its figure is absurd."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Account:
     """One account at a provider: where it is and how to get in. Holds secrets; never logged."""
@@ -301,6 +324,7 @@ class Account:
     """Zone of the desk: zone-less times are meant in it."""
     private_addresses: bool = False
     """True only for demo and tests: the base URL may be loopback and plain http."""
+    gate: Gate = field(default_factory=Gate, compare=False)
 
 
 # --- what is asked ----------------------------------------------------------------------------

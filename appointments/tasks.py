@@ -11,7 +11,7 @@ from huey import crontab
 from huey.contrib.djhuey import HUEY, db_periodic_task
 from huey.contrib.djhuey.tasks_backend import KEY
 
-from appointments.services import schedule, send, sync, trace
+from appointments.services import lanes, schedule, send, sync, trace
 from appointments.services.sweep import sweep
 
 
@@ -28,6 +28,11 @@ def process_booking(pk: int) -> None:
 @task
 def sync_connection(pk: int) -> None:
     sync.sync_if_due(pk)
+
+
+@task
+def call_in(connection_id: int) -> None:
+    lanes.call_in(connection_id)
 
 
 @task

@@ -30,6 +30,8 @@ from appointments.models import (
 from appointments.models.cancellations import Event, State
 from appointments.models.connections import WARN_BEFORE_EXPIRY
 from appointments.services.cancel import Conflict, ConflictKind
+from appointments.services.lanes import QUEUED
+from appointments.services.limits import Usage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,17 @@ def _requested(cancellation: Cancellation) -> Outcome:
             sentence=_("%(provider)s still shows it as booked, so the request is sent once more.")
             % {"provider": provider},
             step="",
+            tone="waiting",
+        )
+    if cancellation.why == QUEUED:
+        return Outcome(
+            title=_("Waiting for its turn at %(provider)s") % {"provider": provider},
+            sentence=_(
+                "Others go first, because %(provider)s takes only so many requests at a time. "
+                "Nothing has been sent yet, and nothing is sent after %(end)s."
+            )
+            % {"provider": provider, "end": clock(cancellation.expires_at)},
+            step=_("You can still take it back."),
             tone="waiting",
         )
     if cancellation.why:
@@ -511,6 +524,9 @@ _FAILURES: Mapping[str, Promise | str] = {
     "credentials": gettext_lazy("%(provider)s does not accept our key."),
     "access_denied": gettext_lazy("Our key may not do this at %(provider)s."),
     "rate_limited": gettext_lazy("%(provider)s is busy."),
+    "own_limit": gettext_lazy(
+        "%(provider)s allows only so many requests a minute, and they are used up for now."
+    ),
     "connection": gettext_lazy("%(provider)s cannot be reached."),
     "deadline": gettext_lazy("%(provider)s does not answer in time."),
     "name_lookup": gettext_lazy("The address of %(provider)s cannot be found."),
@@ -548,6 +564,41 @@ def freshness(connection: Connection, *, now: datetime | None = None) -> str:
     if health is None or health.read_at is None:
         return _("not read yet")
     return _("read %(age)s ago") % {"age": age((now or timezone.now()) - health.read_at)}
+
+
+def quota_used(usage: Usage) -> str:
+    """How many requests were made today, and of how many."""
+    if usage.quota is None:
+        return str(usage.used)
+    return _("%(used)d of %(quota)d") % {"used": usage.used, "quota": usage.quota}
+
+
+def quota_notice(connection: Connection, usage: Usage) -> Notice | None:
+    """A warning when a day's requests run out; they begin anew at midnight UTC."""
+    if usage.quota is None or usage.left_for_sync:
+        return None
+    values = {
+        "name": connection.name,
+        "used": quota_used(usage),
+        "provider": connection.provider_label,
+    }
+    if usage.used < usage.quota:
+        return Notice(
+            sentence=_(
+                "%(name)s: %(used)s requests of today are used. The rest is kept for cancelling, "
+                "so its list is not refreshed before midnight UTC."
+            )
+            % values,
+            tone="warning",
+        )
+    return Notice(
+        sentence=_(
+            "%(name)s: all requests of today are used (%(used)s). %(provider)s may refuse "
+            "everything until midnight UTC."
+        )
+        % values,
+        tone="bad",
+    )
 
 
 def expiry_notice(connection: Connection) -> Notice | None:

@@ -147,6 +147,8 @@ if PROVIDER_PRIVATE_ADDRESSES and _elsewhere:
         f"installation that is reached as {_elsewhere[0]} must not have it, or requests with our "
         "keys could go to our own network."
     )
+PROVIDER_PACING = env.bool("PROVIDER_PACING", default=True)
+"""False only for demo and tests: requests are not held to what the providers allow a minute."""
 CANCELS_IN_FLIGHT = env.int("CANCELS_IN_FLIGHT", default=4)
 """Cancellations that may be under way at one connection at a time."""
 

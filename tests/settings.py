@@ -24,6 +24,7 @@ os.environ |= {
     "DEBUG": "false",
     "HTTPS": "false",
     "PROVIDER_PRIVATE_ADDRESSES": "true",
+    "PROVIDER_PACING": "false",
     "TIME_ZONE": "Europe/Amsterdam",
     # Playwright runs an event loop in the thread of the test; without this the ORM refuses to work.
     "DJANGO_ALLOW_ASYNC_UNSAFE": "true",

@@ -1,7 +1,9 @@
 """What is kept: facts, the constraints that hold them together, and named questions."""
 
 from appointments.models.appointments import Appointment, Attendee
+from appointments.models.batches import Batch, BatchLane
 from appointments.models.bookings import Booking
+from appointments.models.budgets import RequestBudget
 from appointments.models.cancellations import (
     Cancellation,
     CancellationEvent,
@@ -15,6 +17,8 @@ from appointments.models.workers import WorkerPulse
 __all__ = [
     "Appointment",
     "Attendee",
+    "Batch",
+    "BatchLane",
     "Booking",
     "Cancellation",
     "CancellationEvent",
@@ -23,6 +27,7 @@ __all__ = [
     "ProviderAnswer",
     "ProviderCall",
     "ReasonPreset",
+    "RequestBudget",
     "SyncRun",
     "WorkerPulse",
 ]

@@ -25,6 +25,7 @@ from django.utils import timezone
 
 from appointments.domain import Facts, Scope
 from appointments.models.appointments import Appointment
+from appointments.models.batches import Batch
 from appointments.models.connections import Connection
 
 
@@ -157,6 +158,8 @@ class Cancellation(models.Model):
 
     form_key = models.UUIDField(unique=True)
     """Made with the dialog: the same dialog sent twice is one intent."""
+    batch = models.ForeignKey(Batch, models.PROTECT, null=True, related_name="cancellations")
+    """The batch it was asked for with; null for a single one."""
     appointment = models.ForeignKey(Appointment, models.PROTECT, related_name="cancellations")
     connection = models.ForeignKey(Connection, models.PROTECT, related_name="cancellations")
     external_id = models.CharField(max_length=200)
@@ -233,7 +236,11 @@ class Cancellation(models.Model):
             models.Index(
                 fields=("due_at",), condition=Q(due_at__isnull=False), name="cancellation_due"
             ),
-            models.Index(fields=("connection", "lease_until"), name="cancellation_in_flight"),
+            models.Index(
+                fields=("connection", "state", "why"),
+                condition=Q(due_at__isnull=False),
+                name="cancellation_at_connection",
+            ),
             models.Index(fields=("-requested_at", "-id"), name="cancellation_activity"),
         )
 

@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from appointments.domain import Account, CancellationPolicy, Capabilities, Service
+from appointments.domain import Account, CancellationPolicy, Capabilities, Gate, Service
 from appointments.models.secrets import seal, unseal
 from appointments.providers.base import Provider
 from appointments.providers.registry import PROVIDERS, provider_class, provider_for
@@ -42,6 +42,13 @@ class Connection(models.Model):
     sealed_credentials = models.TextField(editable=False)
     credentials_expire_on = models.DateField(
         null=True, blank=True, help_text="If the key has an end date, staff are warned before it."
+    )
+    daily_quota = models.PositiveIntegerField(
+        "requests a day",
+        null=True,
+        blank=True,
+        help_text="What the account's plan allows between midnight and midnight UTC, where the "
+        "provider has such a limit. A fifth of it is kept for people. Empty: not known.",
     )
     is_active = models.BooleanField("in use", default=True)
     policy = models.JSONField(default=dict, blank=True, editable=False)
@@ -91,17 +98,20 @@ class Connection(models.Model):
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
 
-    def account(self) -> Account:
-        return Account(
+    def client(self, *, gate: Gate) -> Provider:
+        """
+        An adapter for this account, which asks *gate* before each request.
+
+        Services take `limits.client`, which gives the gate that all processes share.
+        """
+        account = Account(
             base_url=self.base_url,
             credentials=self.credentials,
             time_zone=self.zone,
             private_addresses=settings.PROVIDER_PRIVATE_ADDRESSES,
+            gate=gate,
         )
-
-    def client(self) -> Provider:
-        """An adapter for this account, ready to be called; close its `http` after use."""
-        return provider_for(self.provider, self.account())
+        return provider_for(self.provider, account)
 
     @property
     def known_policy(self) -> CancellationPolicy | None:

@@ -72,6 +72,7 @@ class Provider(ABC):
             headers=self.headers(account.credentials),
             private_addresses=account.private_addresses,
             default_wait=self.default_wait,
+            gate=account.gate,
         )
 
     # --- credentials

@@ -157,6 +157,8 @@ class HuskyVoice(Provider):
         ),
         reschedules=True,
         requests_per_minute=60,
+        has_daily_quota=True,
+        near_days=1,
         # Two requests a day with the windows; bookings reach 10 days ahead by default. The quota
         # for a whole day is not published, and used up it stops the cancelling too.
         listing_days=14,

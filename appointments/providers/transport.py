@@ -42,6 +42,7 @@ from appointments.domain import (
     AnswerLost,
     AnswerNotUnderstood,
     CredentialsRejected,
+    Gate,
     NotSent,
     ProviderError,
     RateLimited,
@@ -110,11 +111,12 @@ class ProviderHttp:
         private_addresses: bool = False,
         default_wait: int = 30,
         write_deadline: float = WRITE_DEADLINE,
+        gate: Gate | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """
-        *default_wait* and *write_deadline* are seconds. *transport* replaces the network, for
-        tests.
+        *default_wait* and *write_deadline* are seconds. *gate* is asked before each request.
+        *transport* replaces the network, for tests.
         """
         self.base_url = base_url.rstrip("/") + "/"
         self.headers = {
@@ -126,6 +128,7 @@ class ProviderHttp:
         self.private_addresses = private_addresses
         self.default_wait = timedelta(seconds=default_wait)
         self.write_deadline = write_deadline
+        self.gate = gate or Gate()
         self._transport = transport
         self._reader: httpx.Client | None = None
 
@@ -195,6 +198,7 @@ class ProviderHttp:
         seconds: float,
         body_limit: int,
     ) -> Reply:
+        self.gate.admit()
         sent = False
 
         def trace(event: str, _info: object) -> None:
@@ -218,7 +222,10 @@ class ProviderHttp:
             except (httpx.InvalidURL, ValueError) as error:
                 # httpx reads a Location even if it is not to follow it, and some cannot be read.
                 raise AnswerLost("connection") from error
-        return Reply(status=response.status_code, headers=response.headers, body=body)
+        reply = Reply(status=response.status_code, headers=response.headers, body=body)
+        if reply.status == 429:
+            self.gate.turned_away(retry_wait(reply, default=self.default_wait))
+        return reply
 
     def _expected(self, reply: Reply, expect: Collection[int]) -> Reply:
         """Let the documented answers through, and give the common failures their names."""

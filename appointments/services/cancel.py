@@ -90,7 +90,7 @@ def ask_to_cancel(
             row = Appointment.objects.select_for_update().get(pk=appointment.pk)
             if (same := _same(appointment, form_key=form_key)) is not None:
                 return same
-            if (conflict := _conflict(row, wish=wish, version=version)) is not None:
+            if (conflict := conflict_of(row, scope=wish.scope, version=version)) is not None:
                 return conflict
             return _record(row, by=by, wish=wish, form_key=form_key)
     except IntegrityError:
@@ -144,7 +144,8 @@ def series_key(appointment: Appointment) -> str:
     return f"{kind}:{people[0].email.casefold()}" if kind and people[0].email else ""
 
 
-def _conflict(row: Appointment, *, wish: Wish, version: str) -> Conflict | None:
+def conflict_of(row: Appointment, *, scope: Scope, version: str) -> Conflict | None:
+    """What is in the way of cancelling *row* now, if it was *version* that somebody saw."""
     waiting = Cancellation.objects.open().filter(
         connection=row.connection_id, external_id=row.external_id
     )
@@ -154,7 +155,7 @@ def _conflict(row: Appointment, *, wish: Wish, version: str) -> Conflict | None:
         return Conflict(kind=kind)
     if row.version != version:
         return Conflict(kind=ConflictKind.STALE)
-    return _series_conflict(row, scope=wish.scope)
+    return _series_conflict(row, scope=scope)
 
 
 def _series_conflict(row: Appointment, *, scope: Scope) -> Conflict | None:
@@ -169,9 +170,11 @@ def _series_conflict(row: Appointment, *, scope: Scope) -> Conflict | None:
     return Conflict(kind=ConflictKind.SERIES_OPEN, cancellation=other) if other else None
 
 
-def _record(row: Appointment, *, by: User, wish: Wish, form_key: UUID) -> Cancellation:
-    now = timezone.now()
-    cancellation = Cancellation.objects.create(
+def intent(
+    row: Appointment, *, by: User, wish: Wish, form_key: UUID, now: datetime
+) -> Cancellation:
+    """What is to be recorded for *wish*, not yet saved."""
+    return Cancellation(
         form_key=form_key,
         appointment=row,
         connection=row.connection,
@@ -189,9 +192,23 @@ def _record(row: Appointment, *, by: User, wish: Wish, form_key: UUID) -> Cancel
         expires_at=now + LIFETIME,
         due_at=now,
     )
-    CancellationEvent.objects.create(
-        cancellation=cancellation, at=now, event=Event.ASKED, after=State.REQUESTED, by=by
+
+
+def asked(cancellation: Cancellation) -> CancellationEvent:
+    """The first entry of its history, not yet saved."""
+    return CancellationEvent(
+        cancellation=cancellation,
+        at=cancellation.requested_at,
+        event=Event.ASKED,
+        after=State.REQUESTED,
+        by=cancellation.requested_by,
     )
+
+
+def _record(row: Appointment, *, by: User, wish: Wish, form_key: UUID) -> Cancellation:
+    cancellation = intent(row, by=by, wish=wish, form_key=form_key, now=timezone.now())
+    cancellation.save()
+    asked(cancellation).save()
     wake(PROCESS_CANCELLATION, cancellation.pk)
     return cancellation
 

@@ -15,6 +15,8 @@ from appointments.models import Connection
 from appointments.providers.base import BadCredentials
 from appointments.providers.registry import PROVIDERS
 from appointments.providers.transport import is_public
+from appointments.services import limits
+from appointments.services.limits import Urgency
 from appointments.services.sync import sync_soon
 
 _NAME_LIMIT = 80
@@ -117,7 +119,7 @@ def _is_address(host: str) -> bool:
 
 def test(connection: Connection) -> str:
     """Ask the provider for a little; empty if it works, otherwise the code of the failure."""
-    client = connection.client()
+    client = limits.client(connection, Urgency.DIALOG)
     try:
         client.check()
     except ProviderError as error:

@@ -18,7 +18,9 @@ from appointments.models import Appointment
 from appointments.models.secrets import CannotDecrypt
 from appointments.providers.base import Provider
 from appointments.providers.transport import within
+from appointments.services import limits
 from appointments.services.facts import facts_of
+from appointments.services.limits import Urgency
 from appointments.services.records import store
 
 PATIENCE = 3.0
@@ -59,7 +61,7 @@ def look_at(appointment: Appointment, *, version: str) -> Look | None:
 def _look(appointment: Appointment, *, version: str) -> Look:
     before, read_at = facts_of(appointment), timezone.now()
     try:
-        client = appointment.connection.client()
+        client = limits.client(appointment.connection, Urgency.DIALOG)
     except CannotDecrypt:
         return Look(appointment=appointment, ok=False, why="cannot_decrypt")
     with closing(client.http), within(PATIENCE):

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 PROCESS_CANCELLATION = "appointments.tasks.process_cancellation"
 PROCESS_BOOKING = "appointments.tasks.process_booking"
 SYNC_CONNECTION = "appointments.tasks.sync_connection"
+CALL_IN = "appointments.tasks.call_in"
 TRACE_LATER_ONES = "appointments.tasks.trace_later_ones"
 
 

@@ -18,7 +18,10 @@ from django.utils import timezone
 from appointments.domain import BookedAppointment, Facts, ProviderError
 from appointments.models import Cancellation
 from appointments.models.cancellations import AnswerKind, Event, State
+from appointments.services import limits
+from appointments.services.cancel import LIFETIME
 from appointments.services.effect import has_left, take_effect, why_left
+from appointments.services.limits import Urgency
 from appointments.services.queue import PROCESS_CANCELLATION, wake
 from appointments.services.records import store
 
@@ -67,7 +70,8 @@ def read(cancellation: Cancellation) -> None:
         # The answer came after the lease had run out: it is the provider's word all the same.
         _confirm(cancellation, why="answered_late")
         return
-    client, read_at = cancellation.connection.client(), timezone.now()
+    client = limits.client(cancellation.connection, Urgency.WORK)
+    read_at = timezone.now()
     with closing(client.http):
         try:
             seen = client.read(cancellation.appointment.ref())
@@ -118,6 +122,8 @@ def _still_there(cancellation: Cancellation, seen: BookedAppointment) -> None:
             due_at=timezone.now(),
             why="repeat",
             repeats=cancellation.repeats + 1,
+            # One of a batch may have hours left; but whoever waits for an outcome has not.
+            expires_at=min(cancellation.expires_at, timezone.now() + LIFETIME),
             tries=0,
         )
         wake(PROCESS_CANCELLATION, cancellation.pk)

@@ -47,6 +47,8 @@ from appointments.models.appointments import digits, fold
 from appointments.models.secrets import CannotDecrypt
 from appointments.providers.base import Provider
 from appointments.providers.transport import within
+from appointments.services import limits
+from appointments.services.limits import Urgency
 from appointments.services.queue import PROCESS_BOOKING, wake
 from appointments.services.reconcile import QUIET, planned_read
 from appointments.services.records import store
@@ -185,7 +187,7 @@ def _advance(booking: Booking) -> None:
         _end(booking, State.NOT_SENT, why="switched_off")
         return
     try:
-        client = booking.connection.client()
+        client = limits.client(booking.connection, Urgency.WORK)
     except CannotDecrypt:
         _end(booking, State.NOT_SENT, why="cannot_decrypt")
         return
@@ -248,7 +250,7 @@ def _booked(booking: Booking, client: Provider, answer: Scheduled) -> None:
 def _find(booking: Booking) -> None:
     """Look for a booking whose answer was lost; never send it again."""
     read_at = timezone.now()
-    client = booking.connection.client()
+    client = limits.client(booking.connection, Urgency.WORK)
     with closing(client.http):
         try:
             shown = _listed(booking, client)

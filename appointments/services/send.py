@@ -22,7 +22,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import stamina
-from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
@@ -61,17 +60,15 @@ from appointments.models.cancellations import (
 from appointments.models.secrets import CannotDecrypt
 from appointments.providers.base import Provider
 from appointments.providers.transport import within
-from appointments.services import reconcile, spill
+from appointments.services import lanes, limits, reconcile, spill
 from appointments.services.effect import has_left, take_effect, why_left
+from appointments.services.limits import Urgency
 from appointments.services.queue import PROCESS_CANCELLATION, wake
 from appointments.services.records import store
 from appointments.services.sync import sync_soon
 
 LEASE = timedelta(seconds=60)
 """Longer than any look, send and second look together may take."""
-CROWDED = timedelta(seconds=10)
-"""How long a row stands back while its connection has as many under way as it may. Whoever
-finishes wakes the next, so this is only for the case that nobody does."""
 POINTLESS = frozenset({"email_missing", "case_unknown"})
 """Reasons for not sending that no repeat mends."""
 WHY_LIMIT = 60
@@ -110,6 +107,8 @@ def process(pk: int) -> None:
                 pass
     except IllegalTransition:
         pass  # Somebody else moved it meanwhile; the row says what is next.
+    except lanes.LanePaused:
+        lanes.stand_back(cancellation)
     except Exception as error:
         _stumble(pk, error)
         raise
@@ -117,7 +116,7 @@ def process(pk: int) -> None:
         Cancellation.objects.filter(pk=pk, lease_key=held).exclude(state=State.SENDING).update(
             lease_key=None, lease_until=None
         )
-        _wake_next(cancellation.connection_id)
+        lanes.call_in(cancellation.connection_id)
 
 
 def _lease(pk: int) -> Cancellation | None:
@@ -129,9 +128,7 @@ def _lease(pk: int) -> Cancellation | None:
             return None
         # On PostgreSQL the lock makes counting and taking one step; on SQLite the transaction does.
         account = Connection.objects.select_for_update().get(pk=found.connection_id)
-        under_way = Cancellation.objects.in_flight(account, now).count()
-        if under_way >= settings.CANCELS_IN_FLIGHT:
-            Cancellation.objects.filter(pk=pk, state=found.state).update(due_at=now + CROWDED)
+        if not lanes.may_begin(found, account, now=now):
             return None
         key = uuid4()
         taken = (
@@ -144,19 +141,6 @@ def _lease(pk: int) -> Cancellation | None:
     return Cancellation.objects.select_related(
         "connection", "appointment__connection", "requested_by"
     ).get(pk=pk)
-
-
-def _wake_next(connection_id: int) -> None:
-    """A place is free at this connection: call those in who stand back for it, oldest first."""
-    now = timezone.now()
-    waiting = (
-        Cancellation.objects.due(now + CROWDED)
-        .filter(connection=connection_id, state=State.REQUESTED, tries=0, why="")
-        .order_by("requested_at")
-    )
-    for pk in list(waiting.values_list("pk", flat=True)[: settings.CANCELS_IN_FLIGHT]):
-        if Cancellation.objects.due(now + CROWDED).filter(pk=pk).update(due_at=now):
-            wake(PROCESS_CANCELLATION, pk)
 
 
 def _stumble(pk: int, error: Exception) -> None:
@@ -178,7 +162,7 @@ def _stumble(pk: int, error: Exception) -> None:
 def _advance(cancellation: Cancellation) -> None:
     held, now = cancellation.lease_key, timezone.now()
     if now >= cancellation.expires_at:
-        _end(cancellation, Event.LIFETIME_OVER, why=cancellation.why or "lifetime_over")
+        _end(cancellation, Event.LIFETIME_OVER, why=_lifetime_over(cancellation))
         return
     if not cancellation.asker.has_perm("appointments.cancel_appointment"):
         _end(cancellation, Event.NOT_PERMITTED, why="not_permitted")
@@ -186,7 +170,7 @@ def _advance(cancellation: Cancellation) -> None:
     if not cancellation.connection.is_active:
         _end(cancellation, Event.LOOK_REFUSED, why="switched_off")
         return
-    client = cancellation.connection.client()
+    client = limits.client(cancellation.connection, Urgency.WORK)
     with closing(client.http):
         seen = _look(cancellation, client)
         if seen is None:
@@ -197,6 +181,11 @@ def _advance(cancellation: Cancellation) -> None:
         if isinstance(outcome, Refused) and not outcome.conclusive:
             outcome = _second_look(client, request, outcome)
     _settle(cancellation, call, outcome)
+
+
+def _lifetime_over(cancellation: Cancellation) -> str:
+    """What kept it from being sent, if more is known than that its turn never came."""
+    return "lifetime_over" if cancellation.why in ("", lanes.QUEUED) else cancellation.why
 
 
 # --- look -------------------------------------------------------------------------------------
@@ -242,7 +231,9 @@ def _not_seen(cancellation: Cancellation, error: ProviderError) -> None:
             _wait(cancellation, why=error.why, at_least=wait)
         case CredentialsRejected() | AccessDenied() | RateLimited():
             _end(cancellation, Event.LOOK_REFUSED, why=error.why)
+            lanes.note(cancellation, AnswerKind.REFUSED, why=error.why)
         case _:
+            lanes.note(cancellation, AnswerKind.NOT_SENT)
             _wait(cancellation, why="unreadable")
 
 
@@ -266,11 +257,14 @@ def _claim(cancellation: Cancellation, *, held: UUID | None) -> ProviderCall:
 
     Raises:
         IllegalTransition: the lease ran out or it was taken back; nothing may be sent.
+        LanePaused: its batch was paused here meanwhile; nothing may be sent yet.
     """
     now = timezone.now()
     if now >= cancellation.expires_at:
         raise IllegalTransition("lifetime over")
     with transaction.atomic():
+        if lanes.is_paused(cancellation):
+            raise lanes.LanePaused
         cancellation.apply(
             Event.CLAIMED,
             held=held,
@@ -393,6 +387,7 @@ def _record_and_move(
             step = _meaning(cancellation, outcome)
             _record(answer)
             _move(cancellation, answer, step, held=held)
+            lanes.note(cancellation, AnswerKind(answer.kind), why=answer.why)
             if cancellation.is_done:
                 take_effect(cancellation, at=answer.answered_at)
     except IllegalTransition:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from appointments.domain import Scope
 from appointments.models import Booking, Cancellation
 from appointments.models.cancellations import DONE
-from appointments.services import sync
+from appointments.services import lanes, sync
 from appointments.services.queue import (
     PROCESS_BOOKING,
     PROCESS_CANCELLATION,
@@ -32,12 +32,17 @@ def sweep() -> None:
     now = timezone.now()
     for pk in Cancellation.objects.due(now).order_by("due_at").values_list("pk", flat=True)[:MOST]:
         wake(PROCESS_CANCELLATION, pk)
+    for connection_id in lanes.connections_with_waiting():
+        lanes.call_in(connection_id)
     free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
     bookings = Booking.objects.filter(free, due_at__lte=now).order_by("due_at")
     for pk in bookings.values_list("pk", flat=True)[:MOST]:
         wake(PROCESS_BOOKING, pk)
     untraced = Cancellation.objects.filter(
-        state__in=DONE, scope=Scope.FOLLOWING, later_ones=None, settled_at__gt=now - TRACED_WITHIN
+        state__in=DONE,
+        scope=Scope.FOLLOWING,
+        later_ones__isnull=True,
+        settled_at__gt=now - TRACED_WITHIN,
     )
     for pk in untraced.values_list("pk", flat=True)[:MOST]:
         wake(TRACE_LATER_ONES, pk)

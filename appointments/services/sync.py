@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -30,6 +30,8 @@ from appointments.models.appointments import day_start
 from appointments.models.cancellations import DONE
 from appointments.models.secrets import CannotDecrypt
 from appointments.providers.base import Provider
+from appointments.services import limits
+from appointments.services.limits import Urgency
 from appointments.services.queue import SYNC_CONNECTION, wake
 from appointments.services.records import store
 
@@ -47,6 +49,7 @@ SILENT_FOR = timedelta(minutes=2)
 RUNS_KEPT = timedelta(days=7)
 LONGEST_PAUSE = timedelta(hours=1)
 SIDE_FACTS_EVERY = timedelta(hours=1)
+LATER_DAYS_EVERY = timedelta(hours=1)
 
 
 def sync_soon(connection: Connection) -> None:
@@ -61,7 +64,7 @@ def sync_if_due(pk: int) -> None:
     due = Connection.objects.active().filter(pk=pk, health__next_sync_at__lte=timezone.now())
     connection = due.first()
     if connection is not None:
-        sync(connection)
+        sync(connection, sparing=True)
 
 
 def due_connections(now: datetime) -> list[Connection]:
@@ -75,20 +78,30 @@ def health_of(connection: Connection) -> ConnectionHealth:
     return ConnectionHealth.objects.get_or_create(connection=connection)[0]
 
 
-def sync(connection: Connection) -> SyncRun | None:
+def sync(connection: Connection, *, sparing: bool = False) -> SyncRun | None:
     """
     Read all bookings of *connection* from yesterday to the horizon; None if a run is under way.
 
+    With *sparing*, later days are left out where they cost requests and were read lately.
+
     Raises nothing that a provider causes: the run and the connection's health say what happened.
     """
-    run = _begin(connection)
+    run = _begin(connection, sparing=sparing)
     if run is None:
         return None
     health_of(connection)
+    used_before = _used(connection)
     try:
         is_believed = _read(connection, run)
+    except RateLimited as error:
+        if error.why == "own_limit":
+            # People go first, and it works: no failure, only later.
+            _end(run, SyncRun.Outcome.FAILED, why=error.why)
+            _note(connection, pause=_rest(connection))
+        else:
+            _fail(run, error.why, wait=error.wait)
     except ProviderError as error:
-        _fail(run, error.why, wait=error.wait if isinstance(error, RateLimited) else None)
+        _fail(run, error.why)
     except CannotDecrypt:
         _fail(run, "cannot_decrypt", wait=LONGEST_PAUSE)
     except Exception:
@@ -97,7 +110,7 @@ def sync(connection: Connection) -> SyncRun | None:
     else:
         if is_believed:
             _end(run, SyncRun.Outcome.COMPLETE)
-            _note_success(run)
+            _note_success(run, cost=_used(connection) - used_before)
         else:
             _end(run, SyncRun.Outcome.DISCARDED, why="suspicious")
             _note_failure(connection, "suspicious", pause=_rest(connection))
@@ -106,7 +119,7 @@ def sync(connection: Connection) -> SyncRun | None:
 
 def _read(connection: Connection, run: SyncRun) -> bool:
     """Read everything; whether what was missing could be judged."""
-    client = connection.client()
+    client = limits.client(connection, Urgency.SYNC)
     with closing(client.http):
         seen = _read_pages(connection, client, run)
         is_believed = _judge_missing(connection, client, run, seen)
@@ -114,7 +127,7 @@ def _read(connection: Connection, run: SyncRun) -> bool:
     return is_believed
 
 
-def _begin(connection: Connection) -> SyncRun | None:
+def _begin(connection: Connection, *, sparing: bool) -> SyncRun | None:
     now = timezone.now()
     running = SyncRun.objects.filter(connection=connection, outcome=SyncRun.Outcome.RUNNING)
     running.filter(alive_at__lt=now - SILENT_FOR).update(
@@ -128,10 +141,25 @@ def _begin(connection: Connection) -> SyncRun | None:
                 connection=connection,
                 started_at=now,
                 first_day=today - timedelta(days=1),
-                last_day=today + timedelta(days=connection.capabilities.listing_days),
+                last_day=_last_day(connection, today, now=now, sparing=sparing),
             )
     except IntegrityError:
         return None
+
+
+def _last_day(connection: Connection, today: date, *, now: datetime, sparing: bool) -> date:
+    """How far to read: where a listing costs a request a day, later days only once an hour."""
+    can = connection.capabilities
+    whole = today + timedelta(days=can.listing_days)
+    if not sparing or can.near_days is None:
+        return whole
+    read_lately = SyncRun.objects.filter(
+        connection=connection,
+        outcome=SyncRun.Outcome.COMPLETE,
+        last_day=whole,
+        started_at__gt=now - LATER_DAYS_EVERY,
+    )
+    return today + timedelta(days=can.near_days) if read_lately.exists() else whole
 
 
 def _read_pages(connection: Connection, client: Provider, run: SyncRun) -> set[str]:
@@ -197,7 +225,9 @@ def _is_suspicious(missing: int, *, of: int) -> bool:
 def _seen_before(connection: Connection, run: SyncRun) -> bool:
     """Whether the run before was discarded for the same gap: a second look confirms it."""
     before = (
-        SyncRun.objects.filter(connection=connection, started_at__lt=run.started_at)
+        SyncRun.objects.filter(
+            connection=connection, started_at__lt=run.started_at, last_day__gte=run.last_day
+        )
         .exclude(outcome__in=(SyncRun.Outcome.RUNNING, SyncRun.Outcome.FAILED))
         .first()
     )
@@ -266,10 +296,10 @@ def _end(run: SyncRun, outcome: SyncRun.Outcome, *, why: str = "") -> None:
     run.save()
 
 
-def _note_success(run: SyncRun) -> None:
+def _note_success(run: SyncRun, *, cost: int) -> None:
     _note(
         run.connection,
-        pause=_rest(run.connection),
+        pause=max(_rest(run.connection), _sparing(run.connection, cost=cost)),
         read_at=run.started_at,
         failing_since=None,
         failure="",
@@ -297,6 +327,25 @@ def _note(connection: Connection, *, pause: timedelta, **values: Any) -> None:
 
 def _rest(connection: Connection) -> timedelta:
     return timedelta(minutes=connection.capabilities.sync_minutes)
+
+
+def _used(connection: Connection) -> int:
+    return limits.usage(connection, now=timezone.now()).used
+
+
+def _sparing(connection: Connection, *, cost: int) -> timedelta:
+    """
+    The pause with which runs of *cost* requests last until the day's quota begins anew.
+
+    Zero where no quota is known.
+    """
+    now = timezone.now()
+    left = limits.usage(connection, now=now).left_for_sync
+    if left is None:
+        return timedelta(0)
+    until_midnight = limits.midnight(now) - now
+    runs = left // max(cost, 1)
+    return until_midnight / runs if runs else until_midnight
 
 
 def _backoff(connection: Connection) -> timedelta:

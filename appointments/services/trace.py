@@ -15,7 +15,9 @@ from django.utils import timezone
 from appointments.domain import ProviderError, Scope, Status
 from appointments.models import Appointment, Cancellation
 from appointments.providers.base import Provider
+from appointments.services import limits
 from appointments.services.cancel import series_key
+from appointments.services.limits import Urgency
 from appointments.services.queue import TRACE_LATER_ONES, wake
 from appointments.services.records import store
 
@@ -62,7 +64,7 @@ def trace(pk: int) -> None:
     cancellation = Cancellation.objects.select_related("connection", "appointment").get(pk=pk)
     if cancellation.scope != Scope.FOLLOWING or not cancellation.is_done:
         return
-    found, client = [], cancellation.connection.client()
+    found, client = [], limits.client(cancellation.connection, Urgency.SYNC)
     with closing(client.http):
         for one in later_ones(cancellation):
             if one.status != Status.CANCELLED:

@@ -22,13 +22,23 @@ from appointments.forms import FilterForm
 from appointments.models import Appointment, Connection, WorkerPulse
 from appointments.models.appointments import AppointmentQuerySet, digits, fold
 from appointments.providers.registry import PROVIDERS
+from appointments.services import limits
 from appointments.services.cancel import Conflict, obstacles
 from appointments.views.polling import knows, token_of
 from appointments.views.request import StaffRequest, is_background, wants_fragment
 from appointments.views.rows import Slice, days_of, look_of, slice_of, word_of
 from appointments.views.timeline import timeline
 from appointments.views.when import clock_elsewhere, day_nearness, day_title, when
-from appointments.wording import Notice, conflict, expiry_notice, failure, freshness, policy_notice
+from appointments.wording import (
+    Notice,
+    conflict,
+    expiry_notice,
+    failure,
+    freshness,
+    policy_notice,
+    quota_notice,
+    quota_used,
+)
 
 OTHER_BOOKINGS = 8
 """Of the same person, at most this many are shown."""
@@ -269,7 +279,15 @@ def _connection_line(connection: Connection) -> dict[str, Any]:
         "is_failing": failing,
         "read_at": read_at.isoformat() if read_at else "",
         "freshness": freshness(connection),
+        "quota": _quota(connection),
     }
+
+
+def _quota(connection: Connection) -> str:
+    """How many of a day's requests are used, where there is such a limit and it is known."""
+    if not connection.daily_quota:
+        return ""
+    return quota_used(limits.usage(connection, now=timezone.now()))
 
 
 def _warnings(connections: Any) -> list[Notice]:
@@ -281,6 +299,8 @@ def _warnings(connections: Any) -> list[Notice]:
             sentence = f"{one.name}: {failure(health.failure, one.provider_label)}"
             found.append(Notice(sentence=f"{sentence} {freshness(one).capitalize()}.", tone="bad"))
         if notice := expiry_notice(one):
+            found.append(notice)
+        if one.daily_quota and (notice := quota_notice(one, limits.usage(one, now=timezone.now()))):
             found.append(notice)
     return found
 

@@ -1,0 +1,159 @@
+"""
+Whose turn it is at a connection.
+
+Only so many cancellations are under way at one connection at a time, and only as fast as its
+provider allows. The others stand back: they are due when their lifetime ends, and whoever finishes
+calls in the next, single ones before those of a batch, then the oldest. The sweep calls in too, for
+the case that nobody finishes.
+
+A batch pauses at one connection when it goes wrong there several times in a row, until a person
+looks; the other connections go on.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
+
+from appointments.models import BatchLane, Cancellation, Connection
+from appointments.models.batches import BatchLaneQuerySet
+from appointments.models.cancellations import AnswerKind, State
+from appointments.services import limits
+from appointments.services.queue import CALL_IN, PROCESS_CANCELLATION, wake
+
+QUEUED = "queued"
+"""Why a cancellation waits: others of its connection go first."""
+CROWDED = timedelta(seconds=10)
+"""How long a read stands back while its connection is busy."""
+NOT_SENT_MOST = 3
+UNKNOWN_MOST = 2
+"""So many in a row pause a batch at one connection."""
+
+
+class LanePaused(Exception):
+    """The batch was paused at this connection meanwhile: nothing more may be sent there."""
+
+
+def may_begin(cancellation: Cancellation, account: Connection, *, now: datetime) -> bool:
+    """
+    Whether a due *cancellation* may be worked on now; if not, it is told when to come back.
+
+    The caller holds the lock of *account*, so that counting and leasing are one step.
+    """
+    busy = Cancellation.objects.in_flight(account, now).count() >= settings.CANCELS_IN_FLIGHT
+    if cancellation.state != State.REQUESTED:
+        if busy:
+            _of(cancellation).update(due_at=now + CROWDED)
+        return not busy
+    if now >= cancellation.expires_at:
+        return True
+    if busy or is_paused(cancellation):
+        stand_back(cancellation)
+        return False
+    if wait := limits.wait_for_work(account):
+        stand_back(cancellation)
+        wake(CALL_IN, account.pk, at=now + wait)
+        return False
+    return True
+
+
+def stand_back(cancellation: Cancellation) -> None:
+    """Wait until called in, at most until the lifetime is over."""
+    _of(cancellation).update(
+        due_at=cancellation.expires_at, why=QUEUED, lease_key=None, lease_until=None
+    )
+
+
+def call_in(connection_id: int) -> None:
+    """Let those begin who stand back and for whom there is room now."""
+    now = timezone.now()
+    here = Cancellation.objects.filter(connection=connection_id)
+    counts = here.aggregate(
+        under_way=Count("pk", filter=Q(lease_until__gt=now)),
+        about_to=Count(
+            "pk", filter=Q(state=State.REQUESTED, due_at__lte=now, lease_until__isnull=True)
+        ),
+    )
+    room = settings.CANCELS_IN_FLIGHT - counts["under_way"] - counts["about_to"]
+    if room <= 0:
+        return
+    waiting = here.filter(
+        ~BatchLane.objects.of_cancellation(), state=State.REQUESTED, why=QUEUED, lease_until=None
+    ).order_by("batch_id", "requested_at", "pk")
+    single = waiting.filter(batch=None)
+    called = [*single.values_list("pk", flat=True)[:room]]
+    if len(called) < room:
+        rest = waiting.exclude(batch=None).values_list("pk", flat=True)
+        called += rest[: room - len(called)]
+    if not called:
+        return
+    if wait := limits.wait_for_work(Connection.objects.get(pk=connection_id)):
+        wake(CALL_IN, connection_id, at=now + wait)
+        return
+    for pk in called:
+        if here.filter(pk=pk, state=State.REQUESTED, why=QUEUED).update(due_at=now, why=""):
+            wake(PROCESS_CANCELLATION, pk)
+
+
+def connections_with_waiting() -> list[int]:
+    """Connections at which somebody stands back."""
+    waiting = Cancellation.objects.filter(state=State.REQUESTED, why=QUEUED)
+    return list(waiting.values_list("connection", flat=True).distinct().order_by())
+
+
+def _of(cancellation: Cancellation) -> QuerySet[Cancellation]:
+    return Cancellation.objects.filter(pk=cancellation.pk, state=cancellation.state)
+
+
+# --- pausing ----------------------------------------------------------------------------------
+
+
+def is_paused(cancellation: Cancellation) -> bool:
+    """Whether *cancellation* belongs to a batch that is paused at its connection."""
+    return cancellation.batch_id is not None and _lane(cancellation).paused().exists()
+
+
+def note(cancellation: Cancellation, kind: AnswerKind, *, why: str = "") -> None:
+    """
+    Count how a cancellation of a batch went, and pause its lane if that was once too often.
+
+    Where there is an answer, it belongs into the commit that stores it.
+    """
+    if cancellation.batch_id is None or kind is AnswerKind.LIMITED:
+        return  # If limited, the whole connection waits, as its provider asked.
+    with transaction.atomic():
+        lane = _lane(cancellation).select_for_update().get()
+        match kind:
+            case AnswerKind.NOT_SENT:
+                lane.not_sent_running += 1
+            case AnswerKind.UNKNOWN:
+                lane.unknown_running += 1
+            case _:
+                lane.not_sent_running = lane.unknown_running = 0
+        if lane.paused_at is None and (reason := _reason_to_pause(lane, kind, why=why)):
+            lane.pause(reason, at=timezone.now())
+        lane.save()
+
+
+def _reason_to_pause(lane: BatchLane, kind: AnswerKind, *, why: str) -> str:
+    if kind is AnswerKind.REFUSED and why in _FOR_ALL:
+        return "refused"
+    if lane.unknown_running >= UNKNOWN_MOST:
+        return "unknown"
+    return "not_sent" if lane.not_sent_running >= NOT_SENT_MOST else ""
+
+
+_FOR_ALL = frozenset(
+    {"credentials", "permission", "access_denied", "cannot_decrypt", "switched_off", "quota"}
+)
+"""Refusals that every other request of this connection would meet too."""
+
+
+def _lane(cancellation: Cancellation) -> BatchLaneQuerySet:
+    return BatchLane.objects.filter(
+        batch=cancellation.batch_id, connection=cancellation.connection_id
+    )
