@@ -31,6 +31,7 @@ from appointments.domain import (
 from appointments.models import Appointment, Attendee, ReasonPreset
 from appointments.models.appointments import fold
 from appointments.models.cancellations import State
+from appointments.services.batch import TYPED_ABOVE
 from appointments.services.cancel import Wish, series_key
 from appointments.services.schedule import Offers
 
@@ -51,6 +52,22 @@ def utf16_units(text: str) -> int:
 def plain_breaks(text: str) -> str:
     """Line breaks as typed: a form sends each as two characters, which would count twice."""
     return text.replace("\r\n", "\n")
+
+
+def short_enough(text: str, *, limit: int) -> str:
+    """
+    *text* with plain line breaks.
+
+    Raises:
+        ValidationError: it has more than *limit* UTF-16 units.
+    """
+    text = plain_breaks(text)
+    if (length := utf16_units(text)) > limit:
+        raise ValidationError(
+            _("This is too long: %(length)d characters, at most %(limit)d."),
+            params={"length": length, "limit": limit},
+        )
+    return text
 
 
 class DayInput(forms.DateInput):
@@ -264,10 +281,10 @@ class CancellationForm(forms.Form):
         return [one for one in self.people if one.external_id]
 
     def clean_reason(self) -> str:
-        return self._short_enough(self.cleaned_data["reason"], limit=self.reason_limit)
+        return short_enough(self.cleaned_data["reason"], limit=self.reason_limit)
 
     def clean_note(self) -> str:
-        return self._short_enough(self.cleaned_data["note"], limit=KEPT_REASON_LIMIT)
+        return short_enough(self.cleaned_data["note"], limit=KEPT_REASON_LIMIT)
 
     def clean(self) -> dict[str, Any]:
         """Take a ready-made reason that no script has put into the field yet."""
@@ -275,20 +292,10 @@ class CancellationForm(forms.Form):
         if values.get("preset") and values.get("reason") == "":
             text = next(one.text for one in self.presets if str(one.pk) == values["preset"])
             try:
-                values["reason"] = self._short_enough(text, limit=self.reason_limit)
+                values["reason"] = short_enough(text, limit=self.reason_limit)
             except ValidationError as error:
                 self.add_error("reason", error)
         return values
-
-    @staticmethod
-    def _short_enough(text: str, *, limit: int) -> str:
-        text = plain_breaks(text)
-        if (length := utf16_units(text)) > limit:
-            raise ValidationError(
-                _("This is too long: %(length)d characters, at most %(limit)d."),
-                params={"length": length, "limit": limit},
-            )
-        return text
 
     def chosen(self) -> tuple[Scope, Attendee | None] | None:
         """What is ticked now, valid or not; None while a group has nothing ticked."""
@@ -313,6 +320,80 @@ class CancellationForm(forms.Form):
             note=values.get("note", ""),
             email=values.get("email", ""),
         )
+
+
+# --- cancelling many --------------------------------------------------------------------------
+
+
+class BatchForm(forms.Form):
+    """The review of a batch: which of the chosen ones, why, and the number typed."""
+
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"), required=False, widget=forms.Textarea(attrs={"rows": 2})
+    )
+    note = forms.CharField(
+        label=gettext_lazy("Internal note"),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2, "maxlength": KEPT_REASON_LIMIT}),
+    )
+    count = forms.CharField(
+        label=gettext_lazy("Number of appointments"),
+        required=False,
+        max_length=10,
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
+    )
+    form_key = forms.UUIDField(widget=forms.HiddenInput)
+
+    def __init__(
+        self, data: Mapping[str, Any] | None = None, *, appointments: Sequence[Appointment]
+    ) -> None:
+        """*appointments* are those that were chosen, whether they can be cancelled or not."""
+        super().__init__(data, initial={"form_key": uuid.uuid4()})
+        limits = (one.capabilities.reason_limit for one in appointments)
+        self.reason_limit = min(filter(None, limits), default=KEPT_REASON_LIMIT)
+        self.fields["reason"].widget.attrs["maxlength"] = self.reason_limit
+        self.known = {one.pk for one in appointments}
+        self.ticked = dict(_ticked_rows(data)) if data is not None else None
+
+    @staticmethod
+    def keys(data: Any) -> list[int]:
+        """Keys of all appointments that the sent review showed."""
+        return keys_of(data.getlist("shown"))
+
+    def is_ticked(self, pk: int) -> bool:
+        return self.ticked is None or pk in self.ticked
+
+    def clean_reason(self) -> str:
+        return short_enough(self.cleaned_data["reason"], limit=self.reason_limit)
+
+    def clean_note(self) -> str:
+        return short_enough(self.cleaned_data["note"], limit=KEPT_REASON_LIMIT)
+
+    def clean(self) -> dict[str, Any]:
+        ticked = len(self.versions())
+        if not ticked:
+            raise ValidationError(_("Nothing is ticked, so there is nothing to cancel."))
+        typed = self.cleaned_data.get("count", "").strip()
+        if ticked > TYPED_ABOVE and typed != str(ticked):
+            self.add_error("count", _("%(count)d are ticked: type %(count)d.") % {"count": ticked})
+        return self.cleaned_data
+
+    def versions(self) -> dict[int, str]:
+        """Key and reviewed version of each ticked appointment."""
+        ticked = self.ticked or {}
+        return {pk: version for pk, version in ticked.items() if pk in self.known}
+
+
+def keys_of(values: Iterable[str]) -> list[int]:
+    """Those of *values* that can be the key of a row; the others are left out."""
+    return [int(one) for one in values if one.isascii() and one.isdecimal() and len(one) < 19]
+
+
+def _ticked_rows(data: Any) -> Iterable[tuple[int, str]]:
+    for one in data.getlist("row"):
+        pk, _colon, version = one.partition(":")
+        for key in keys_of([pk]):
+            yield key, version
 
 
 # --- activity ---------------------------------------------------------------------------------

@@ -3,7 +3,15 @@
 from django.contrib.auth.views import LoginView
 from django.urls import path
 
-from appointments.views import activity, appointments, bookings, cancellations, health, session
+from appointments.views import (
+    activity,
+    appointments,
+    batches,
+    bookings,
+    cancellations,
+    health,
+    session,
+)
 
 urlpatterns = [
     path("", appointments.index, name="appointments"),
@@ -14,6 +22,11 @@ urlpatterns = [
     path("cancellations/<int:pk>/take-back/", cancellations.withdraw, name="take-back"),
     path("cancellations/<int:pk>/read-again/", cancellations.reread, name="read-again"),
     path("cancellations/<int:pk>/settle/", cancellations.settle, name="settle"),
+    path("batches/", batches.start, name="start-batch"),
+    path("batches/review/", batches.review, name="review-batch"),
+    path("batches/<int:pk>/", batches.progress, name="batch"),
+    path("batches/<int:pk>/stop/", batches.stop, name="stop-batch"),
+    path("batches/<int:pk>/resume/<int:connection>/", batches.resume, name="resume-batch"),
     path("unsettled/", activity.unsettled, name="unsettled"),
     path("activity/", activity.index, name="activity"),
     path("schedule/", bookings.schedule, name="schedule"),

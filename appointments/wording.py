@@ -22,6 +22,8 @@ from appointments.domain import Capabilities, Change, Informs, Refusal, Scope
 from appointments.models import (
     Appointment,
     Attendee,
+    Batch,
+    BatchLane,
     Booking,
     Cancellation,
     CancellationEvent,
@@ -29,6 +31,7 @@ from appointments.models import (
 )
 from appointments.models.cancellations import Event, State
 from appointments.models.connections import WARN_BEFORE_EXPIRY
+from appointments.services.batch import EMAIL_MISSING, Progress
 from appointments.services.cancel import Conflict, ConflictKind
 from appointments.services.lanes import QUEUED
 from appointments.services.limits import Usage
@@ -516,6 +519,111 @@ def change_sentence(changes: Sequence[Change]) -> str:
     return _("This changed since you opened it: %(what)s.") % {
         "what": ", ".join(words[one] for one in changes)
     }
+
+
+# --- many at once -----------------------------------------------------------------------------
+
+
+def exclusion(code: str) -> str:
+    """Why a chosen appointment cannot be part of a batch."""
+    words: Mapping[str, str] = {
+        ConflictKind.STALE: _("It changed since the review."),
+        ConflictKind.ALREADY_OPEN: _("A cancellation of it is under way already."),
+        ConflictKind.SERIES_OPEN: _("A cancellation of its series is under way."),
+        ConflictKind.NOT_LIVE: _("It is not booked any more."),
+        ConflictKind.PAST: _("It is over; its provider cannot cancel it."),
+        ConflictKind.POLICY_FORBIDS: _("Its provider does not allow cancelling."),
+        ConflictKind.SWITCHED_OFF: _("Its connection is switched off."),
+        EMAIL_MISSING: _("Its provider needs the e-mail address: cancel it by itself."),
+    }
+    return words[code]
+
+
+def batch_told(connection: Connection, count: int) -> str:
+    """What cancelling *count* appointments at *connection* means there."""
+    label, can = connection.provider_label, connection.capabilities
+    told = {
+        Informs.ALL_PARTICIPANTS: _("%(provider)s mails everyone concerned at once."),
+        Informs.PRESUMABLY_INVITEE: _("%(provider)s presumably mails the invitees."),
+        Informs.NOT_DOCUMENTED: _(
+            "Whether %(provider)s tells anybody is not documented: ring them."
+        ),
+        Informs.PROBABLY_NOBODY: _("%(provider)s may tell nobody: ring them."),
+    }[can.informs]
+    reason = (
+        _("The reason is sent along.")
+        if can.reason_reaches_provider
+        else _("The reason stays here.")
+    )
+    return f"{told % {'provider': label}} {reason}"
+
+
+def batch_notice(batch: Batch, progress: Progress, *, is_paused: bool) -> Outcome:
+    """How far a batch is, in words; never "done" while one outcome is open."""
+    done = progress.counts.get(State.CONFIRMED, 0) + progress.counts.get(State.ALREADY, 0)
+    values = {"done": done, "total": progress.total, "unclear": progress.unclear}
+    return Outcome(
+        title=_batch_title(batch, progress, is_paused=is_paused),
+        sentence=_("%(done)d of %(total)d are cancelled.") % values
+        + (
+            " "
+            + ngettext(
+                "Of %(unclear)d nobody knows yet: do not cancel it again, we are checking.",
+                "Of %(unclear)d nobody knows yet: do not cancel them again, we are checking.",
+                progress.unclear,
+            )
+            % values
+            if progress.unclear
+            else ""
+        ),
+        step="",
+        tone=_batch_tone(progress, is_paused=is_paused),
+    )
+
+
+def _batch_title(batch: Batch, progress: Progress, *, is_paused: bool) -> str:
+    if not progress.total:
+        return _("None of them could be cancelled")
+    if progress.is_over:
+        done = progress.counts.get(State.CONFIRMED, 0) + progress.counts.get(State.ALREADY, 0)
+        if done == progress.total:
+            return _("All are cancelled")
+        return _("Stopped") if batch.stopped_at else _("Ended; not all are cancelled")
+    if batch.stopped_at:
+        return _("Stopped; the outcomes of what was sent are still coming in")
+    if progress.waiting and is_paused:
+        return _("Paused, waiting for you")
+    if progress.waiting or progress.counts.get(State.SENDING, 0):
+        return _("Cancelling")
+    return _("Everything is sent; outcomes are still open")
+
+
+def _batch_tone(progress: Progress, *, is_paused: bool) -> str:
+    if progress.unclear or (is_paused and progress.waiting):
+        return "alarm"
+    if not progress.is_over:
+        return "waiting"
+    done = progress.counts.get(State.CONFIRMED, 0) + progress.counts.get(State.ALREADY, 0)
+    return "good" if done == progress.total and progress.total else "bad"
+
+
+def pause_sentence(lane: BatchLane) -> str:
+    """Why a batch goes on at the other connections only."""
+    provider = {"provider": lane.connection.provider_label}
+    return {
+        "not_sent": _(
+            "Paused: %(provider)s could not be reached several times in a row. "
+            "What waits has not been sent."
+        ),
+        "unknown": _(
+            "Paused: %(provider)s did not answer clearly several times in a row. "
+            "What waits has not been sent. Look at the unclear ones first."
+        ),
+        "refused": _(
+            "Paused: %(provider)s does not accept our key, or the account is used up. "
+            "What waits has not been sent. Ask an administrator."
+        ),
+    }[lane.paused_why] % provider
 
 
 # --- connections ------------------------------------------------------------------------------

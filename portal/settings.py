@@ -136,6 +136,9 @@ CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS")
 if not CREDENTIAL_KEYS:
     raise ImproperlyConfigured("CREDENTIAL_KEYS is empty: give at least one Fernet key.")
 
+# A review of 500 appointments sends two fields for each.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
+
 # --- providers --------------------------------------------------------------------------------
 
 PROVIDER_PRIVATE_ADDRESSES = env.bool("PROVIDER_PRIVATE_ADDRESSES", default=False)

@@ -117,9 +117,9 @@
 
   function wouldMove(fragment) {
     const list = document.getElementById("list");
-    if (!fragment || isForced || dialog.open || !hovers.matches || !list.matches(":hover")) {
-      return false;
-    }
+    if (!fragment || isForced || dialog.open) return false;
+    const isChoosing = picks().some((one) => one.checked);
+    if (!isChoosing && (!hovers.matches || !list.matches(":hover"))) return false;
     const order = (root) => [...root.querySelectorAll(".row")].map((row) => row.id).join();
     return order(list) !== order(fragment);
   }
@@ -162,6 +162,8 @@
     markOpenRow();
     fillFromLook();
     nameTheAct();
+    showPicks();
+    showTicked();
     for (const one of document.querySelectorAll("[data-counter]")) count(one);
   }
 
@@ -214,11 +216,39 @@
       target.closest("fieldset").querySelector(".error")?.remove();
     }
     if (target.matches("[data-fills]")) fillReason(target);
+    if (target.matches(".pick")) showPicks();
+    if (target.name === "row") showTicked();
   });
   on("input", ({ target }) => {
     const place = target.id && document.querySelector(`[data-counter="${CSS.escape(target.id)}"]`);
     if (place) count(place);
   });
+
+  // --- choosing several
+
+  const picks = () => [...document.querySelectorAll(".pick")];
+
+  function showPicks() {
+    const count = picks().filter((one) => one.checked).length;
+    const place = document.querySelector("[data-pick-count]");
+    if (place) place.textContent = count === 1 ? "1 chosen" : `${count} chosen`;
+    for (const one of document.querySelectorAll("[data-pick-day], [data-pick-none]")) one.hidden = false;
+  }
+
+  function pickAll(boxes, isChosen) {
+    for (const box of boxes) box.checked = isChosen;
+    showPicks();
+  }
+
+  /** The review says how many are ticked, and its button too. */
+  function showTicked() {
+    const form = document.querySelector("[data-batch-review]");
+    if (!form) return;
+    const count = form.querySelectorAll('[name="row"]:checked').length;
+    for (const one of form.querySelectorAll("[data-ticked]")) one.textContent = count;
+    const act = form.querySelector("[data-ticked-of]");
+    act.textContent = count === 1 ? "1 appointment" : `${count} appointments`;
+  }
 
   // --- the appointment beside the list
 
@@ -248,6 +278,9 @@
   on("click", ({ target }) => {
     if (target.closest("[data-close-panel]")) closePanel();
     if (target.closest("[data-show-held]")) release();
+    if (target.closest("[data-pick-none]")) pickAll(picks(), false);
+    const day = target.closest("[data-pick-day]");
+    if (day) pickAll(day.closest("section").querySelectorAll(".pick"), true);
     if (target.closest("[data-help]")) help.showModal();
     const copy = target.closest("[data-copy]");
     if (copy) copied(copy);

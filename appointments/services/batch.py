@@ -205,6 +205,13 @@ class Progress:
         return self.ended == self.total
 
 
+def running() -> list[Batch]:
+    """Batches of which an outcome is still open, the newest first."""
+    still_open = Cancellation.objects.filter(due_at__isnull=False, batch__isnull=False)
+    rows = Batch.objects.filter(pk__in=still_open.values("batch"))
+    return list(rows.select_related("requested_by"))
+
+
 def progress(batch: Batch) -> Progress:
     return Progress.of(batch.cancellations.values_list("state", flat=True).order_by())
 

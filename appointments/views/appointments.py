@@ -23,6 +23,7 @@ from appointments.models import Appointment, Connection, WorkerPulse
 from appointments.models.appointments import AppointmentQuerySet, digits, fold
 from appointments.providers.registry import PROVIDERS
 from appointments.services import limits
+from appointments.services.batch import running as running_batches
 from appointments.services.cancel import Conflict, obstacles
 from appointments.views.polling import knows, token_of
 from appointments.views.request import StaffRequest, is_background, wants_fragment
@@ -70,12 +71,15 @@ def index(request: StaffRequest) -> HttpResponse:
         before=request.GET.get("before", ""),
     )
     is_silent = WorkerPulse.is_silent()
-    token = token_of(look_of(shown.raw, connections=connections.values()), is_silent)
+    running = running_batches()
+    token = token_of(
+        look_of(shown.raw, connections=connections.values()), is_silent, [one.pk for one in running]
+    )
     if knows(request, token):
         return _nothing_new(connections)
 
     context = _list_context(request, form=form, span=span, shown=shown, connections=connections)
-    context |= {"token": token, "is_silent": is_silent}
+    context |= {"token": token, "is_silent": is_silent, "running": running}
     if not wants_fragment(request):
         return render(request, "appointments/list.html", context)
     if is_background(request):
@@ -178,6 +182,7 @@ def _list_context(
     connections: Mapping[int, Connection],
 ) -> dict[str, Any]:
     kept = _kept(form)
+    may_cancel = request.user.has_perm("appointments.cancel_appointment")
     paged = {name: request.GET[name] for name in ("after", "before") if request.GET.get(name)}
     return {
         "form": form,
@@ -186,9 +191,10 @@ def _list_context(
         "days": days_of(
             shown.raw,
             connections=connections,
-            may_cancel=request.user.has_perm("appointments.cancel_appointment"),
+            may_cancel=may_cancel,
             query=form.cleaned_data.get("q", ""),
         ),
+        "may_pick": may_cancel,
         "zone": settings.TIME_ZONE,
         "here": _address(kept | paged),
         "is_filtered": bool(set(kept) - {"from", "to"}),

@@ -8,7 +8,7 @@ from django.shortcuts import redirect
 from django_htmx.middleware import HtmxDetails
 
 from appointments.middleware import BACKGROUND
-from appointments.models import Booking, Cancellation
+from appointments.models import Batch, Booking, Cancellation
 
 
 class StaffRequest(HttpRequest):
@@ -23,7 +23,7 @@ def wants_fragment(request: StaffRequest) -> bool:
     return bool(request.htmx) and not request.htmx.history_restore_request
 
 
-def see_other(subject: Booking | Cancellation) -> HttpResponse:
+def see_other(subject: Batch | Booking | Cancellation) -> HttpResponse:
     """After something was recorded: on to its page, which a reload asks for with a GET."""
     response = redirect(subject)
     response.status_code = 303

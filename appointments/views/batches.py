@@ -1,0 +1,202 @@
+"""Cancelling many at once: choose in the list, review, follow, stop and resume."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from appointments.forms import BatchForm, keys_of
+from appointments.models import Appointment, Batch, BatchLane, Cancellation, Connection
+from appointments.models.cancellations import State
+from appointments.services import batch as batches
+from appointments.services.batch import Line, Progress
+from appointments.views.appointments import facts
+from appointments.views.polling import STEADY, knows, token_of
+from appointments.views.request import StaffRequest, see_other, wants_fragment
+from appointments.wording import (
+    batch_notice,
+    batch_told,
+    exclusion,
+    outcome,
+    pause_sentence,
+)
+
+MAY_VIEW = "appointments.view_appointment"
+MAY_CANCEL = "appointments.cancel_appointment"
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required(MAY_CANCEL, raise_exception=True)
+def review(request: StaffRequest) -> HttpResponse:
+    """Show what would happen to each chosen appointment. Records nothing."""
+    if request.method != "POST":
+        return redirect("appointments")
+    rows = batches.chosen(keys_of(request.POST.getlist("pick")))
+    return _review(request, batches.review(rows), form=BatchForm(appointments=rows))
+
+
+def _review(
+    request: StaffRequest, lines: Sequence[Line], *, form: BatchForm, status: int = 200
+) -> HttpResponse:
+    included = [one.appointment for one in lines if not one.excluded]
+    counts = Counter(one.connection for one in included)
+    context = {
+        "form": form,
+        "lines": [_line(one, form) for one in lines if not one.excluded],
+        "excluded": [
+            {"facts": facts(one.appointment), "why": exclusion(one.excluded)}
+            for one in lines
+            if one.excluded
+        ],
+        "count": len(included),
+        "told": [
+            {"name": connection.name, "count": count, "sentence": batch_told(connection, count)}
+            for connection, count in sorted(counts.items(), key=lambda pair: pair[0].name)
+        ],
+        "ends": batches.lifetime_ends(counts, now=timezone.now()) if counts else None,
+        "typed_above": batches.TYPED_ABOVE,
+        "most": batches.MOST,
+    }
+    return render(request, "appointments/batch_review.html", context, status=status)
+
+
+def _line(line: Line, form: BatchForm) -> dict[str, Any]:
+    row = line.appointment
+    return {
+        "facts": facts(row),
+        "pk": row.pk,
+        "value": f"{row.pk}:{row.version}",
+        "is_ticked": form.is_ticked(row.pk),
+        "people": row.attendees.count() if row.is_group else 0,
+    }
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required(MAY_CANCEL, raise_exception=True)
+def start(request: StaffRequest) -> HttpResponse:
+    """Record the reviewed batch, if the typed count fits."""
+    if request.method != "POST":
+        return redirect("appointments")
+    rows = batches.chosen(BatchForm.keys(request.POST))
+    form = BatchForm(request.POST, appointments=rows)
+    if not form.is_valid():
+        return _review(request, batches.review(rows), form=form, status=422)
+    batch = batches.ask_for_batch(
+        form.versions(),
+        by=request.user,
+        reason=form.cleaned_data["reason"],
+        note=form.cleaned_data["note"],
+        form_key=form.cleaned_data["form_key"],
+    )
+    return see_other(batch)
+
+
+@require_safe
+@permission_required(MAY_VIEW, raise_exception=True)
+def progress(request: StaffRequest, pk: int) -> HttpResponse:
+    """Show how far a batch is; the page asks again by itself while that may change."""
+    context = _progress_context(_batch(pk))
+    if not wants_fragment(request):
+        return render(request, "appointments/batch.html", context)
+    if knows(request, context["token"]):
+        return HttpResponse(status=204)
+    return render(request, "appointments/batch.html#progress", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required(MAY_CANCEL, raise_exception=True)
+def stop(request: StaffRequest, pk: int) -> HttpResponse:
+    """Take back what has not been sent."""
+    batch = _batch(pk)
+    if request.method == "POST":
+        batches.stop(batch, by=request.user)
+    return redirect(batch)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required(MAY_CANCEL, raise_exception=True)
+def resume(request: StaffRequest, pk: int, connection: int) -> HttpResponse:
+    """Go on where the batch was paused at one connection."""
+    batch = _batch(pk)
+    if request.method == "POST":
+        batches.resume(batch, get_object_or_404(Connection, pk=connection), by=request.user)
+    return redirect(batch)
+
+
+def _batch(pk: int) -> Batch:
+    return get_object_or_404(Batch.objects.select_related("requested_by", "stopped_by"), pk=pk)
+
+
+def _progress_context(batch: Batch) -> dict[str, Any]:
+    items = list(
+        batch.cancellations.select_related("connection", "appointment__connection")
+        .prefetch_related("appointment__attendees")
+        .order_by("appointment__sorts_at", "appointment_id")
+    )
+    lanes = list(batch.lanes.select_related("connection"))
+    whole = Progress.of(one.state for one in items)
+    seen = [(one.pk, one.state, one.why, one.contradicted_at) for one in items]
+    paused = [(lane.pk, lane.paused_at) for lane in lanes]
+    return {
+        "batch": batch,
+        "whole": whole,
+        "notice": batch_notice(batch, whole, is_paused=any(lane.paused_at for lane in lanes)),
+        "lanes": [_lane(lane, items) for lane in lanes],
+        "rows": [_row(one) for one in sorted(items, key=_matters)],
+        "excluded": _excluded(batch),
+        "can_stop": whole.waiting > 0,
+        "poll_delay": "" if whole.is_over else STEADY,
+        "token": token_of(seen, paused, batch.stopped_at),
+    }
+
+
+def _matters(cancellation: Cancellation) -> int:
+    """What a person must act on stands first, what went well last."""
+    order = (
+        {State.UNKNOWN, State.NEEDS_HUMAN},
+        {State.REFUSED, State.NOT_SENT},
+        {State.SENDING},
+        {State.WITHDRAWN, State.SETTLED, State.ALREADY},
+        {State.REQUESTED},
+        {State.CONFIRMED},
+    )
+    if cancellation.contradicted_at is not None:
+        return 0
+    return next(place for place, states in enumerate(order) if cancellation.state in states)
+
+
+def _lane(lane: BatchLane, items: Sequence[Cancellation]) -> dict[str, Any]:
+    here = [one for one in items if one.connection_id == lane.connection_id]
+    done = Progress.of(one.state for one in here)
+    return {
+        "connection": lane.connection,
+        "progress": done,
+        "pause": pause_sentence(lane) if lane.paused_at and done.waiting else "",
+        "since": lane.paused_at,
+    }
+
+
+def _row(cancellation: Cancellation) -> dict[str, Any]:
+    found = outcome(cancellation)
+    return {
+        "cancellation": cancellation,
+        "facts": facts(cancellation.appointment),
+        "title": found.title,
+        "tone": found.tone,
+    }
+
+
+def _excluded(batch: Batch) -> list[dict[str, Any]]:
+    why = {one["appointment"]: one["why"] for one in batch.excluded}
+    rows = Appointment.objects.filter(pk__in=why).select_related("connection")
+    return [
+        {"facts": facts(row), "why": exclusion(why[row.pk])}
+        for row in rows.prefetch_related("attendees").in_order()
+    ]

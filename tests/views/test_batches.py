@@ -1,0 +1,206 @@
+"""Choosing, reviewing, following, stopping and resuming a batch, as pages without a script."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from appointments.models import Appointment, Batch, BatchLane, Cancellation
+from appointments.models.cancellations import State
+from appointments.services import batch as batches
+from appointments.services import lanes
+from tests.desk import Desk
+from tests.services.test_batch import several, work
+
+
+@pytest.fixture
+def signed_in(client: Client, desk: Desk) -> Client:
+    client.force_login(desk.staff)
+    return client
+
+
+def review(client: Client, rows: list[Appointment]) -> str:
+    answer = client.post("/batches/review/", {"pick": [one.pk for one in rows]})
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def filled(page: str, **typed: Any) -> dict[str, Any]:
+    """What a browser would send of the review *page*."""
+    names = ("row", "shown", "form_key")
+    sent: dict[str, Any] = {
+        name: re.findall(rf'name="{name}"[^>]*? value="([^"]+)"', page) for name in names
+    }
+    return sent | {"reason": "", "note": "", "count": ""} | typed
+
+
+def test_from_ticks_to_all_cancelled(desk: Desk, signed_in: Client) -> None:
+    rows = [*several(desk, "meetergo", 2), *several(desk, "huskyvoice", 1)]
+    assert signed_in.get("/").content.decode().count('class="pick"') == 3
+
+    page = review(signed_in, rows)
+    assert "Cancel 3 appointments" in page
+    assert "meetergo mails everyone concerned at once." in page
+    assert not Cancellation.objects.exists()
+    answer = signed_in.post("/batches/", filled(page, reason="Ill", note="Rang two"))
+
+    batch = Batch.objects.get()
+    assert (answer.status_code, answer["Location"]) == (303, f"/batches/{batch.pk}/")
+    page = signed_in.get(answer["Location"]).content.decode()
+    assert "0 of 3 are cancelled." in page
+    assert "Stop: send no more" in page
+    work(batch)
+    page = signed_in.get(answer["Location"]).content.decode()
+    assert "All are cancelled" in page
+    assert "hx-trigger" not in page
+    assert {one.reason for one in batch.cancellations.all()} == {"Ill"}
+
+
+def test_unticked_ones_stay(desk: Desk, signed_in: Client) -> None:
+    rows = several(desk, "meetergo", 3)
+    page = review(signed_in, rows)
+    sent = filled(page)
+
+    signed_in.post("/batches/", sent | {"row": sent["row"][:1]})
+
+    assert Cancellation.objects.count() == 1
+
+
+@pytest.mark.parametrize("typed", ["", "11", "12 ", "twelve"])
+def test_above_ten_the_number_is_typed(typed: str, desk: Desk, signed_in: Client) -> None:
+    """Nothing is recorded by one careless press, and what was typed stays."""
+    page = review(signed_in, several(desk, "meetergo", 12))
+
+    answer = signed_in.post("/batches/", filled(page, count=typed, reason="Everybody is ill"))
+
+    if typed.strip() == "12":
+        assert answer.status_code == 303
+        return
+    assert answer.status_code == 422
+    again = answer.content.decode()
+    assert "12 are ticked: type 12." in again
+    assert "Everybody is ill" in again
+    assert not Batch.objects.exists()
+
+
+def test_what_is_left_out_says_why(desk: Desk, signed_in: Client) -> None:
+    open_one, fine = several(desk, "meetergo", 2)
+    desk.ask(open_one)
+
+    page = review(signed_in, [open_one, fine])
+
+    assert "Cancel 1 appointment" in page
+    assert "A cancellation of it is under way already." in page
+
+
+def test_nothing_chosen_is_said(signed_in: Client) -> None:
+    page = review(signed_in, [])
+    assert "Tick appointments in the list first." in page
+    answer = signed_in.post("/batches/", {"form_key": str(uuid4())})
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"row": "x", "shown": "y"},
+        {"row": "1:", "shown": "999999999999999999999"},
+        {"row": ":", "shown": "-1", "form_key": "no"},
+    ],
+)
+def test_nonsense_records_nothing(sent: dict[str, str], desk: Desk, signed_in: Client) -> None:
+    desk.book("meetergo")
+    assert signed_in.post("/batches/", sent).status_code == 422
+    assert signed_in.post("/batches/review/", {"pick": ["9" * 30, "-1", "a"]}).status_code == 200
+    assert not Batch.objects.exists()
+
+
+def test_an_appointment_that_was_not_reviewed_cannot_be_slipped_in(
+    desk: Desk, signed_in: Client
+) -> None:
+    """A row counts only with the version that the review showed."""
+    shown, other = several(desk, "meetergo", 2)
+    page = review(signed_in, [shown])
+    sent = filled(page)
+
+    signed_in.post("/batches/", sent | {"row": [*sent["row"], f"{other.pk}:{other.version}"]})
+
+    assert [one.appointment for one in Cancellation.objects.all()] == [shown]
+
+
+def test_stop_and_resume(desk: Desk, signed_in: Client) -> None:
+    rows = several(desk, "meetergo", 4)
+    desk.fault("meetergo", "lose_answer", times=2)
+    batch = batches.ask_for_batch(
+        {one.pk: one.version for one in rows}, by=desk.staff, form_key=uuid4()
+    )
+    work(batch)
+    address = f"/batches/{batch.pk}/"
+    page = signed_in.get(address).content.decode()
+    assert "Paused, waiting for you" in page
+    assert "did not answer clearly several times in a row" in page
+    assert "Of 2 nobody knows yet" in page
+
+    connection = desk.connection("meetergo")
+    assert signed_in.get(f"{address}resume/{connection.pk}/").status_code == 302
+    assert BatchLane.objects.paused().exists()
+    signed_in.post(f"{address}resume/{connection.pk}/")
+    assert not BatchLane.objects.paused().exists()
+    assert "Paused" not in signed_in.get(address).content.decode()
+
+    signed_in.post(f"{address}stop/")
+    page = signed_in.get(address).content.decode()
+    assert "stopped by Anna de Boer" in page
+    assert "Stop: send no more" not in page
+    states = sorted(batch.cancellations.values_list("state", flat=True))
+    assert states == ["unknown"] * 2 + ["withdrawn"] * 2
+    assert "All are cancelled" not in page
+
+
+def test_the_list_leads_to_a_batch_that_is_under_way(desk: Desk, signed_in: Client) -> None:
+    rows = several(desk, "meetergo", 2)
+    batch = batches.ask_for_batch(
+        {one.pk: one.version for one in rows}, by=desk.staff, form_key=uuid4()
+    )
+    assert f'href="/batches/{batch.pk}/"' in signed_in.get("/").content.decode()
+
+    work(batch)
+    assert f'href="/batches/{batch.pk}/"' not in signed_in.get("/").content.decode()
+
+
+def test_a_poll_that_knows_it_all_gets_nothing(desk: Desk, signed_in: Client) -> None:
+    rows = several(desk, "meetergo", 2)
+    batch = batches.ask_for_batch(
+        {one.pk: one.version for one in rows}, by=desk.staff, form_key=uuid4()
+    )
+    page = signed_in.get(f"/batches/{batch.pk}/").content.decode()
+    known = re.search(r'"X-Known": "(\w+)"', page)
+    assert known is not None
+    headers = {"HX-Request": "true", "X-Background": "true", "X-Known": known[1]}
+
+    assert signed_in.get(f"/batches/{batch.pk}/", headers=headers).status_code == 204
+    lanes.call_in(desk.connection("meetergo").pk)
+    assert signed_in.get(f"/batches/{batch.pk}/", headers=headers).status_code == 200
+
+
+def test_without_permission_there_is_nothing_to_tick(
+    desk: Desk, client: Client, django_user_model: Any
+) -> None:
+    rows = several(desk, "meetergo", 2)
+    onlooker = django_user_model.objects.create_user("onlooker")
+    onlooker.user_permissions.add(
+        *django_user_model.user_permissions.rel.model.objects.filter(codename="view_appointment")
+    )
+    client.force_login(onlooker)
+
+    assert 'class="pick"' not in client.get("/").content.decode()
+    assert client.post("/batches/review/", {"pick": [rows[0].pk]}).status_code == 403
+    assert client.post("/batches/", {}).status_code == 403
+    assert (
+        Cancellation.objects.filter(state=State.REQUESTED, due_at__lte=timezone.now()).count() == 0
+    )
