@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection
 from playwright.sync_api import BrowserContext, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from appointments.models import WorkerPulse
 from tests.desk import Desk
+from tests.processes import environment_of_processes
 
 CHROMIUM = next(
     (
@@ -76,13 +76,10 @@ def browser_context_args() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def worker(django_db_setup: None, django_db_blocker: Any) -> Iterator[subprocess.Popen[bytes]]:
     """`manage.py worker` on the test's own database."""
-    name = connection.settings_dict["NAME"]
-    engine = "postgresql" if connection.vendor == "postgresql" else "sqlite"
-    url = f"sqlite:///{name}" if engine == "sqlite" else _postgres_url(name)
     process = subprocess.Popen(
         [sys.executable, "manage.py", "worker"],
         cwd=settings.BASE_DIR,
-        env=os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "portal.settings"},
+        env=environment_of_processes(),
         stdout=subprocess.PIPE,
     )
     assert process.stdout is not None
@@ -91,12 +88,6 @@ def worker(django_db_setup: None, django_db_blocker: Any) -> Iterator[subprocess
     process.terminate()
     process.wait(timeout=30)
     process.stdout.close()
-
-
-def _postgres_url(name: str) -> str:
-    where = connection.settings_dict
-    login = f"{where['USER']}:{where['PASSWORD']}" if where["USER"] else ""
-    return f"postgres://{login}@{where['HOST'] or 'localhost'}:{where['PORT'] or 5432}/{name}"
 
 
 @pytest.fixture
