@@ -674,6 +674,19 @@ def freshness(connection: Connection, *, now: datetime | None = None) -> str:
     return _("read %(age)s ago") % {"age": age((now or timezone.now()) - health.read_at)}
 
 
+def waiting_for_people(count: int) -> Notice:
+    """An alarm about outcomes that wait for somebody for too long."""
+    return Notice(
+        sentence=ngettext(
+            "%(count)d outcome has waited for a person for more than an hour.",
+            "%(count)d outcomes have waited for a person for more than an hour.",
+            count,
+        )
+        % {"count": count},
+        tone="bad",
+    )
+
+
 def quota_used(usage: Usage) -> str:
     """How many requests were made today, and of how many."""
     if usage.quota is None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -127,6 +127,10 @@ cancellation ends as confirmed or through a person.
 """
 
 
+PEOPLE_WITHIN = timedelta(hours=1)
+"""How long an outcome may wait for a person before everybody at the desk is told."""
+
+
 class IllegalTransition(Exception):
     """The row is not in a state in which this can happen: somebody else was faster."""
 
@@ -143,6 +147,14 @@ class CancellationQuerySet(models.QuerySet["Cancellation"]):
         contradicted = Q(contradicted_at__isnull=False, appointment__sorts_at__gte=now)
         return self.filter(Q(state__in=UNSETTLED) | contradicted)
 
+    def overdue_for_people(self, now: datetime) -> CancellationQuerySet:
+        """What a person should have found out long ago."""
+        return self.filter(
+            due_at__isnull=False,
+            state=State.NEEDS_HUMAN,
+            unknown_since__lte=now - PEOPLE_WITHIN,
+        )
+
     def due(self, now: datetime) -> CancellationQuerySet:
         """Open rows that somebody should look at and nobody is looking at."""
         return self.filter(due_at__lte=now).filter(
@@ -150,7 +162,7 @@ class CancellationQuerySet(models.QuerySet["Cancellation"]):
         )
 
     def in_flight(self, connection: Connection, now: datetime) -> CancellationQuerySet:
-        return self.filter(connection=connection, lease_until__gt=now)
+        return self.filter(connection=connection, due_at__isnull=False, lease_until__gt=now)
 
 
 class Cancellation(models.Model):

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.utils import timezone
 
 from appointments.models import BatchLane, Cancellation, Connection
@@ -71,7 +71,7 @@ def stand_back(cancellation: Cancellation) -> None:
 def call_in(connection_id: int) -> None:
     """Let those begin who stand back and for whom there is room now."""
     now = timezone.now()
-    here = Cancellation.objects.filter(connection=connection_id)
+    here = Cancellation.objects.filter(connection=connection_id, due_at__isnull=False)
     counts = here.aggregate(
         under_way=Count("pk", filter=Q(lease_until__gt=now)),
         about_to=Count(
@@ -83,12 +83,8 @@ def call_in(connection_id: int) -> None:
         return
     waiting = here.filter(
         ~BatchLane.objects.of_cancellation(), state=State.REQUESTED, why=QUEUED, lease_until=None
-    ).order_by("batch_id", "requested_at", "pk")
-    single = waiting.filter(batch=None)
-    called = [*single.values_list("pk", flat=True)[:room]]
-    if len(called) < room:
-        rest = waiting.exclude(batch=None).values_list("pk", flat=True)
-        called += rest[: room - len(called)]
+    ).order_by(F("batch").asc(nulls_first=True), "requested_at", "pk")
+    called = list(waiting.values_list("pk", flat=True)[:room])
     if not called:
         return
     if wait := limits.wait_for_work(Connection.objects.get(pk=connection_id)):
@@ -101,7 +97,7 @@ def call_in(connection_id: int) -> None:
 
 def connections_with_waiting() -> list[int]:
     """Connections at which somebody stands back."""
-    waiting = Cancellation.objects.filter(state=State.REQUESTED, why=QUEUED)
+    waiting = Cancellation.objects.filter(due_at__isnull=False, state=State.REQUESTED, why=QUEUED)
     return list(waiting.values_list("connection", flat=True).distinct().order_by())
 
 

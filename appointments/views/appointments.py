@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from appointments.forms import FilterForm
-from appointments.models import Appointment, Connection, WorkerPulse
+from appointments.models import Appointment, Cancellation, Connection, WorkerPulse
 from appointments.models.appointments import AppointmentQuerySet, digits, fold
 from appointments.providers.registry import PROVIDERS
 from appointments.services import limits
@@ -39,6 +39,7 @@ from appointments.wording import (
     policy_notice,
     quota_notice,
     quota_used,
+    waiting_for_people,
 )
 
 OTHER_BOOKINGS = 8
@@ -72,14 +73,19 @@ def index(request: StaffRequest) -> HttpResponse:
     )
     is_silent = WorkerPulse.is_silent()
     running = running_batches()
+    overdue = Cancellation.objects.overdue_for_people(timezone.now()).count()
     token = token_of(
-        look_of(shown.raw, connections=connections.values()), is_silent, [one.pk for one in running]
+        look_of(shown.raw, connections=connections.values()),
+        is_silent,
+        [one.pk for one in running],
+        overdue,
     )
     if knows(request, token):
         return _nothing_new(connections)
 
     context = _list_context(request, form=form, span=span, shown=shown, connections=connections)
     context |= {"token": token, "is_silent": is_silent, "running": running}
+    context["overdue"] = waiting_for_people(overdue) if overdue else None
     if not wants_fragment(request):
         return render(request, "appointments/list.html", context)
     if is_background(request):

@@ -124,3 +124,17 @@ def test_the_page_takes_the_verdict_and_asks_for_a_reason(
     page = client.get(stuck.get_absolute_url()).content.decode()
     assert "Settled by hand: still booked" in page
     assert "Looked in meetergo" in page
+
+
+def test_everybody_is_told_of_what_waits_for_a_person_too_long(
+    stuck: Cancellation, desk: Desk, client: Client
+) -> None:
+    """An outcome that nobody looks into for an hour is everybody's business."""
+    client.force_login(desk.staff)
+    assert "waited for a person" not in client.get("/").content.decode()
+
+    with time_machine.travel(timezone.now() + timedelta(minutes=61), tick=True):
+        client.force_login(desk.staff)
+        page = client.get("/").content.decode()
+
+    assert "1 outcome has waited for a person for more than an hour." in page
