@@ -267,6 +267,17 @@ def test_carevalidate_wrong_address_is_refused_and_can_be_corrected(desk: Desk) 
     assert second.state == State.CONFIRMED
 
 
+def test_a_refusal_of_what_is_gone_by_now_is_not_called_still_booked(desk: Desk) -> None:
+    """It cancelled, and answered 400: what is there afterwards decides, not the status alone."""
+    desk.fault("meetergo", "replace", status=400, body={"statusCode": 400, "message": "no"})
+
+    cancellation = desk.cancel(desk.book("meetergo"))
+
+    assert cancellation.state == State.ALREADY
+    assert answers(cancellation) == ["already"]
+    assert len(desk.received("meetergo")) == 1
+
+
 def test_huskyvoice_policy_refusal_is_shown_as_refused(desk: Desk) -> None:
     """The notice is too short: refused, still booked."""
     tomorrow = (timezone.now() + timedelta(hours=6)).date()

@@ -11,6 +11,9 @@ from django.utils import timezone
 from appointments.domain import Status
 from appointments.models import Appointment, Cancellation, ConnectionHealth, SyncRun
 from appointments.models.cancellations import State
+from appointments.services.facts import booking_of
+from appointments.services.records import store
+from appointments.services.settle import Verdict, settle_by_hand
 from appointments.services.sync import due_connections, sync
 from appointments.wording import outcome
 from tests.desk import SLUGS, Desk
@@ -134,15 +137,31 @@ def test_a_list_that_lost_most_rows_is_believed_only_the_second_time(desk: Desk)
 
 def test_a_listing_that_began_before_a_cancellation_does_not_undo_it(desk: Desk) -> None:
     """The snapshot knew nothing of it: the row stays cancelled."""
-    from appointments.services.facts import booking_of
-    from appointments.services.records import store
-
     appointment = desk.book("meetergo")
     before, old = timezone.now(), booking_of(appointment)
     assert desk.cancel(appointment).state == State.CONFIRMED
 
     stored = store(desk.connection("meetergo"), [old], read_at=before)
 
+    assert stored.outdated == 1
+    appointment.refresh_from_db()
+    assert appointment.status == Status.CANCELLED
+
+
+def test_a_listing_that_began_before_a_verdict_does_not_undo_it(desk: Desk) -> None:
+    """What a person found out counts more than what was read before; a later read may differ."""
+    desk.fault("meetergo", "status", status=500, body={"message": "boom"})
+    appointment = desk.book("meetergo")
+    cancellation = desk.cancel(appointment)
+    old = booking_of(appointment)
+
+    with time_machine.travel(timezone.now() + timedelta(minutes=16), tick=True):
+        desk.work(cancellation)
+        before = timezone.now()
+        settle_by_hand(cancellation, by=desk.staff, verdict=Verdict.CANCELLED, reason="Rang them")
+        stored = store(desk.connection("meetergo"), [old], read_at=before)
+
+    assert cancellation.state == State.SETTLED
     assert stored.outdated == 1
     appointment.refresh_from_db()
     assert appointment.status == Status.CANCELLED

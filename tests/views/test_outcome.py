@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from appointments.models import Booking, Cancellation, Connection
-from appointments.models.cancellations import OPEN, State
+from appointments.models.cancellations import DONE, OPEN, State
 from appointments.services.cancel import Wish, ask_to_cancel
 from tests.views.conftest import HTMX, POLL, Book
 
@@ -65,6 +65,21 @@ def test_every_state_has_a_page_and_words(
     assert page.count('role="status"') == 1
     assert "Anna de Boer" in page
     assert "Rang twice" in page
+
+
+@pytest.mark.parametrize("state", [one for one in State if one not in DONE | {State.SETTLED}])
+def test_only_the_providers_word_is_called_cancelled(
+    state: State, web: Client, asked: Cancellation
+) -> None:
+    """Neither the colour nor the first words of any other state may pass for success."""
+    put(asked, state)
+
+    page = shown(web.get(asked.get_absolute_url(), headers=HTMX))
+
+    title = re.search(r'class="outcome-title"[^>]*>([^<]+)<', page)
+    assert title is not None
+    assert "cancelled" not in title[1].lower()
+    assert 'data-tone="good"' not in page
 
 
 @pytest.mark.parametrize(
