@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -35,6 +36,9 @@ from appointments.services.batch import EMAIL_MISSING, Progress
 from appointments.services.cancel import Conflict, ConflictKind
 from appointments.services.lanes import QUEUED
 from appointments.services.limits import Usage
+
+JUST = timedelta(minutes=10)
+"""How long ago something can have happened that people call "just" now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -366,6 +370,20 @@ def informed(appointment: Appointment) -> str:
             return _("%(provider)s may tell nobody: ring the patient.") % provider
 
 
+def silence(cancellation: Cancellation) -> str:
+    """What it means for *cancellation* that no worker runs."""
+    match State(cancellation.state):
+        case State.REQUESTED if cancellation.unknown_since is None:
+            what = _("Nothing was sent, and from %(end)s on nothing will be.") % {
+                "end": clock(cancellation.expires_at)
+            }
+        case State.REQUESTED | State.SENDING:
+            what = _("What came of it is checked as soon as it is back.")
+        case _:
+            what = _("Nothing is checked until it is back.")
+    return _("The worker is not running. %(what)s Tell an administrator.") % {"what": what}
+
+
 # --- before the click -------------------------------------------------------------------------
 
 
@@ -476,8 +494,8 @@ def policy_notice(appointment: Appointment, *, now: datetime | None = None) -> N
     )
 
 
-def conflict(found: Conflict) -> str:
-    """Why nothing was recorded, and what to do."""
+def conflict(found: Conflict, *, viewer: Any = None) -> str:
+    """Why nothing was recorded for *viewer*, who was faster and when, and what to do."""
     match found.kind:
         case ConflictKind.STALE:
             return _(
@@ -485,13 +503,7 @@ def conflict(found: Conflict) -> str:
                 "Look at it as it is now, then press the button again."
             )
         case ConflictKind.ALREADY_OPEN if found.cancellation is not None:
-            return _(
-                "%(name)s asked for this at %(time)s. Nothing was sent by your click; "
-                "see how theirs goes."
-            ) % {
-                "name": person(found.cancellation.requested_by),
-                "time": clock(found.cancellation.requested_at),
-            }
+            return _asked_before(found.cancellation, viewer=viewer)
         case ConflictKind.ALREADY_OPEN:
             return _("A cancellation of this appointment is under way. Nothing was sent.")
         case ConflictKind.SERIES_OPEN:
@@ -499,6 +511,8 @@ def conflict(found: Conflict) -> str:
                 "A cancellation that touches this series is under way. Nothing was sent; "
                 "wait for its outcome."
             )
+        case ConflictKind.NOT_LIVE if found.cancellation is not None:
+            return _cancelled_before(found.cancellation, viewer=viewer)
         case ConflictKind.NOT_LIVE:
             return _("This appointment is not booked any more. Nothing was sent.")
         case ConflictKind.PAST:
@@ -507,6 +521,39 @@ def conflict(found: Conflict) -> str:
             return _("The provider does not allow cancelling. Nothing was sent.")
         case ConflictKind.SWITCHED_OFF:
             return _("This connection is switched off, so nothing was sent. Ask an administrator.")
+
+
+def _asked_before(cancellation: Cancellation, *, viewer: Any) -> str:
+    values = {
+        "name": person(cancellation.requested_by),
+        "when": at(cancellation.requested_at),
+    }
+    if cancellation.requested_by == viewer:
+        return _("You asked for this yourself %(when)s. Nothing else was sent.") % values
+    return _("%(name)s asked for this %(when)s. Nothing else was sent.") % values
+
+
+def _cancelled_before(cancellation: Cancellation, *, viewer: Any) -> str:
+    values = {
+        "name": _("you")
+        if cancellation.requested_by == viewer
+        else person(cancellation.requested_by),
+        "when": at(cancellation.settled_at),
+    }
+    if timezone.now() - (cancellation.settled_at or timezone.now()) < JUST:
+        return _("It was just cancelled by %(name)s, %(when)s. Nothing else was sent.") % values
+    return _("It was cancelled by %(name)s %(when)s. Nothing else was sent.") % values
+
+
+def removed_before(cancellation: Cancellation, *, viewer: Any) -> str:
+    """Who was faster with removing one person of a group."""
+    return _("%(who)s was removed by %(name)s %(when)s. Nothing else was sent.") % {
+        "who": cancellation.attendee_name,
+        "name": _("you")
+        if cancellation.requested_by == viewer
+        else person(cancellation.requested_by),
+        "when": at(cancellation.settled_at),
+    }
 
 
 def change_sentence(changes: Sequence[Change]) -> str:
@@ -903,6 +950,19 @@ def person(user: object) -> str:
 
 def clock(when: datetime | None, *, seconds: bool = False) -> str:
     return f"{timezone.localtime(when):{'%H:%M:%S' if seconds else '%H:%M'}}" if when else "-"
+
+
+def at(when: datetime | None) -> str:
+    """`at 10:42`, with the day before it if it was another one."""
+    if when is None:
+        return ""
+    local = timezone.localtime(when)
+    if local.date() == timezone.localdate():
+        return _("at %(time)s") % {"time": f"{local:%H:%M}"}
+    return _("on %(day)s at %(time)s") % {
+        "day": date_format(local, "D j M"),
+        "time": f"{local:%H:%M}",
+    }
 
 
 def moment(when: datetime | None) -> str:

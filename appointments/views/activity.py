@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from appointments.forms import ActivityForm
-from appointments.models import Booking, Cancellation
+from appointments.models import Booking, Cancellation, WorkerPulse
 from appointments.models.appointments import day_start
 from appointments.models.cancellations import CancellationQuerySet
 from appointments.views.appointments import facts
@@ -53,9 +53,10 @@ def unsettled(request: StaffRequest) -> HttpResponse:
         .select_related("connection", "requested_by")
         .order_by("requested_at", "pk")[:LONGEST_LIST]
     )
+    is_silent = WorkerPulse.is_silent()
     context = {
         "items": [
-            state_context(one)
+            state_context(one, is_silent=is_silent)
             | {
                 "facts": facts(one.appointment),
                 "owner": person(one.requested_by),

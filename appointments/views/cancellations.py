@@ -8,20 +8,22 @@ never waits for a provider: it shows the state of the intent, and asks for it ag
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, assert_never
 from urllib.parse import parse_qs, urlsplit
 
 from django.contrib.auth.decorators import permission_required
+from django.contrib.auth.models import User
 from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from appointments.domain import Scope
+from appointments.domain import Scope, Status
 from appointments.forms import EVERYBODY, FOLLOWING, THIS, CancellationForm, VerdictForm
-from appointments.models import Appointment, Attendee, Cancellation, ReasonPreset
+from appointments.models import Appointment, Attendee, Cancellation, ReasonPreset, WorkerPulse
 from appointments.models.cancellations import State
 from appointments.services.cancel import (
     Conflict,
@@ -45,12 +47,15 @@ from appointments.views.polling import STEADY, interval, knows, token_of
 from appointments.views.request import StaffRequest, see_other, wants_fragment
 from appointments.views.timeline import of_cancellation, scope_words
 from appointments.wording import (
+    JUST,
     change_sentence,
     consequence,
     failure,
     freshness,
     policy_notice,
     reason_reader,
+    removed_before,
+    silence,
 )
 from appointments.wording import conflict as conflict_sentence
 from appointments.wording import outcome as outcome_of
@@ -84,7 +89,8 @@ def cancel(request: StaffRequest, pk: int) -> HttpResponse:
 
     form = _form(appointment, data=request.POST)
     if not form.is_valid():
-        return _dialog(request, appointment, form, status=422)
+        notice = _removed_meanwhile(request, appointment, form)
+        return _dialog(request, appointment, form, status=422, notice=notice)
     result = ask_to_cancel(
         appointment,
         by=request.user,
@@ -121,7 +127,9 @@ def look(request: StaffRequest, pk: int) -> HttpResponse:
     fresh = _appointment(pk)
     form = _form(fresh, typed=request.POST)
     form.fields["reason"].widget.attrs.pop("autofocus")  # she may be typing elsewhere by now
-    response = _dialog(request, fresh, form, notice=_news(fresh, found), is_gone=found.gone)
+    response = _dialog(
+        request, fresh, form, notice=_news(fresh, found, viewer=request.user), is_gone=found.gone
+    )
     response["HX-Retarget"] = "#cancel"
     response["HX-Reswap"] = "outerMorph"
     response["HX-Trigger"] = CHANGED
@@ -187,11 +195,11 @@ def _dialog(
     is_gone: bool = False,
 ) -> HttpResponse:
     """The dialog around *form*; *notice* says what changed or stands against it."""
-    if in_the_way is None:
-        in_the_way = appointment.cancellations.open().select_related("requested_by").first()
-    obstacle = obstacles(appointment)
-    if not notice:
-        notice = _what_stands_against(obstacle, in_the_way)
+    found = _what_stands_against(appointment)
+    if in_the_way is None and found is not None:
+        in_the_way = found.cancellation
+    if not notice and found is not None:
+        notice = conflict_sentence(found, viewer=request.user)
     is_fragment = wants_fragment(request)
     context = {
         "appointment": appointment,
@@ -204,7 +212,7 @@ def _dialog(
         "freshness": freshness(appointment.connection),
         "notice": notice,
         "in_the_way": in_the_way,
-        "is_blocked": obstacle is not None or is_gone or in_the_way is not None,
+        "is_blocked": is_gone or found is not None or in_the_way is not None,
         "has_typed": form.is_bound or bool(form.initial.get("reason")),
         "in_dialog": is_fragment,
     }
@@ -212,11 +220,37 @@ def _dialog(
     return render(request, name, context, status=status)
 
 
-def _what_stands_against(obstacle: ConflictKind | None, in_the_way: Cancellation | None) -> str:
-    if in_the_way is not None:
-        found = Conflict(kind=ConflictKind.ALREADY_OPEN, cancellation=in_the_way)
-        return conflict_sentence(found)
-    return conflict_sentence(Conflict(kind=obstacle)) if obstacle is not None else ""
+def _what_stands_against(appointment: Appointment) -> Conflict | None:
+    """What keeps *appointment* from being cancelled now, whoever asks."""
+    under_way = appointment.cancellations.open().select_related("requested_by").first()
+    if under_way is not None:
+        return Conflict(kind=ConflictKind.ALREADY_OPEN, cancellation=under_way)
+    obstacle = obstacles(appointment)
+    if obstacle is ConflictKind.NOT_LIVE:
+        return Conflict(kind=obstacle, cancellation=_who_cancelled(appointment))
+    return Conflict(kind=obstacle) if obstacle is not None else None
+
+
+def _who_cancelled(appointment: Appointment) -> Cancellation | None:
+    """The cancellation of ours by which *appointment* is cancelled, as its provider confirmed."""
+    if appointment.status != Status.CANCELLED:
+        return None
+    confirmed = appointment.cancellations.filter(state=State.CONFIRMED, contradicted_at=None)
+    whole = confirmed.exclude(scope=Scope.ATTENDEE).select_related("requested_by")
+    return whole.order_by("-settled_at").first()
+
+
+def _removed_meanwhile(
+    request: StaffRequest, appointment: Appointment, form: CancellationForm
+) -> str:
+    """Who was faster, if *form* names somebody who is not booked any more."""
+    if "attendee" not in form.errors:
+        return ""
+    removed = appointment.cancellations.filter(
+        state=State.CONFIRMED, scope=Scope.ATTENDEE, settled_at__gte=timezone.now() - JUST
+    )
+    last = removed.select_related("requested_by").order_by("-settled_at").first()
+    return removed_before(last, viewer=request.user) if last is not None else ""
 
 
 def _who(form: CancellationForm) -> dict[str, str]:
@@ -229,12 +263,14 @@ def _who(form: CancellationForm) -> dict[str, str]:
 def _dialog_after_conflict(request: StaffRequest, pk: int, found: Conflict) -> HttpResponse:
     """The dialog as the booking is now, around what was typed, so that she can press again."""
     fresh = _appointment(pk)
+    if found.cancellation is None:
+        found = replace(found, cancellation=_who_cancelled(fresh))
     return _dialog(
         request,
         fresh,
         _form(fresh, typed=request.POST),
         status=409,
-        notice=conflict_sentence(found),
+        notice=conflict_sentence(found, viewer=request.user),
         in_the_way=found.cancellation,
     )
 
@@ -290,10 +326,14 @@ def _look_sentence(appointment: Appointment, found: Look | None) -> str:
     return f"Checked with {provider} just now: nothing has changed."
 
 
-def _news(appointment: Appointment, found: Look) -> str:
+def _news(appointment: Appointment, found: Look, *, viewer: User) -> str:
     provider = appointment.connection.provider_label
     if found.gone:
         return f"{provider} does not show this appointment any more. Nothing was sent."
+    if found.cancelled and (mine := _who_cancelled(appointment)) is not None:
+        return conflict_sentence(
+            Conflict(kind=ConflictKind.NOT_LIVE, cancellation=mine), viewer=viewer
+        )
     if found.cancelled:
         return f"{provider} shows that it is cancelled already. Nothing was sent."
     return change_sentence(found.changes)
@@ -305,7 +345,8 @@ def _news(appointment: Appointment, found: Look) -> str:
 def _accepted(request: StaffRequest, cancellation: Cancellation) -> HttpResponse:
     if not wants_fragment(request):
         return see_other(cancellation)
-    context = state_context(cancellation) | {"facts": facts(cancellation.appointment)}
+    context = state_context(cancellation, is_silent=WorkerPulse.is_silent())
+    context |= {"facts": facts(cancellation.appointment)}
     response = render(request, "appointments/cancellation.html#accepted", context)
     response["HX-Trigger"] = CHANGED
     return response
@@ -317,7 +358,7 @@ def outcome(request: StaffRequest, pk: int) -> HttpResponse:
     """Show where a cancellation stands; the page asks again by itself while that may change."""
     cancellation = _cancellation(pk)
     if wants_fragment(request):
-        return _state(request, state_context(cancellation))
+        return _state(request, cancellation)
     return _page(request, cancellation)
 
 
@@ -328,7 +369,7 @@ def _page(
     form: VerdictForm | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    context = state_context(cancellation) | {
+    context = state_context(cancellation, is_silent=WorkerPulse.is_silent()) | {
         "facts": facts(cancellation.appointment),
         "scope": scope_words(cancellation),
         "history": of_cancellation(cancellation),
@@ -396,11 +437,12 @@ def _cancellation(pk: int) -> Cancellation:
 def _back_to(request: StaffRequest, cancellation: Cancellation) -> HttpResponse:
     if request.method != "POST" or not wants_fragment(request):
         return redirect(cancellation)
-    return _state(request, state_context(cancellation))
+    return _state(request, cancellation)
 
 
-def _state(request: StaffRequest, context: dict[str, Any]) -> HttpResponse:
+def _state(request: StaffRequest, cancellation: Cancellation) -> HttpResponse:
     """The state alone; nothing at all to a poll that knows it already."""
+    context = state_context(cancellation, is_silent=WorkerPulse.is_silent())
     if knows(request, context["token"]):
         return HttpResponse(status=204)
     response = render(request, "appointments/cancellation.html#state", context)
@@ -408,17 +450,19 @@ def _state(request: StaffRequest, context: dict[str, Any]) -> HttpResponse:
     return response
 
 
-def state_context(cancellation: Cancellation) -> dict[str, Any]:
-    """What the state fragment shows."""
+def state_context(cancellation: Cancellation, *, is_silent: bool) -> dict[str, Any]:
+    """What the state fragment shows; with *is_silent*, that no worker moves it on."""
     delay = _next_look(cancellation)
     appointment = cancellation.appointment
+    silent = silence(cancellation) if is_silent and cancellation.is_moving else ""
     seen = (cancellation.state, cancellation.why, cancellation.due_at, cancellation.later_ones)
     return {
         "cancellation": cancellation,
         "appointment": appointment,
         "outcome": outcome_of(cancellation),
         "poll_delay": delay,
-        "token": token_of(seen, delay),
+        "token": token_of(seen, delay, silent),
+        "silence": silent,
         "can_take_back": cancellation.state == State.REQUESTED,
         "can_read_again": cancellation.state in (State.UNKNOWN, State.NEEDS_HUMAN),
         "can_retry": cancellation.state in RETRIED and obstacles(appointment) is None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,6 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from appointments.domain import BookedAttendee
 from appointments.models import Appointment, Cancellation, Connection, ReasonPreset
@@ -295,6 +296,82 @@ def test_somebody_else_was_faster(web: Client, book: Book, colleague: User) -> N
     assert "Bas Willems asked for this" in page
     assert f"/cancellations/{Cancellation.objects.get().pk}/" in page
     assert "My own words" in page
+
+
+def test_her_own_request_from_another_tab_is_called_her_own(web: Client, book: Book) -> None:
+    (row,) = book()
+    web.post(address(row), filled(row))
+
+    page = shown(web.post(address(row), filled(row), headers=HTMX))
+
+    assert "You asked for this yourself at" in page
+    assert 'id="cancel-submit"' not in page
+
+
+@pytest.mark.parametrize(
+    ("age", "words"),
+    [
+        (timedelta(0), "It was just cancelled by Bas Willems, at {time}."),
+        (timedelta(minutes=30), "It was cancelled by Bas Willems {time}."),
+        (timedelta(days=2), "It was cancelled by Bas Willems on {day} at {time}."),
+    ],
+)
+def test_who_cancelled_it_and_when_is_said_after_it_is_over(
+    age: timedelta, words: str, web: Client, desk: Desk, colleague: User
+) -> None:
+    """On a page from before, and in a dialog opened since."""
+    row = desk.book("meetergo")
+    theirs = desk.cancel(row, by=colleague)
+    at = timezone.localtime(theirs.settled_at) - age
+    Cancellation.objects.update(settled_at=at)
+    time = f"{at:%H:%M}" if "just" in words or "day" in words else said_at(at)
+
+    answers = [
+        web.post(address(row), filled(row, reason="My own words"), headers=HTMX),
+        web.get(address(row)),
+    ]
+
+    assert [one.status_code for one in answers] == [409, 200]
+    expected = words.format(time=time, day=date_format(at, "D j M"))
+    assert all(expected in shown(one) for one in answers)
+    assert all("See what came of it" in shown(one) for one in answers)
+    assert "My own words" in shown(answers[0])
+    assert Cancellation.objects.count() == 1
+
+
+def said_at(when: datetime) -> str:
+    is_today = when.date() == timezone.localdate()
+    return f"at {when:%H:%M}" if is_today else f"on {date_format(when, 'D j M')} at {when:%H:%M}"
+
+
+def test_what_the_provider_contradicts_is_not_called_cancelled_by_anybody(
+    web: Client, desk: Desk, colleague: User
+) -> None:
+    row = desk.book("meetergo")
+    desk.cancel(row, by=colleague)
+    Cancellation.objects.update(contradicted_at=timezone.now())
+
+    page = shown(web.get(address(row)))
+
+    assert "not booked any more" in page
+    assert "Bas Willems" not in page
+
+
+def test_who_removed_the_same_person_is_said(web: Client, desk: Desk, colleague: User) -> None:
+    """The others of the group stay, and so does the choice among them."""
+    row = desk.book("meetergo", people=3)
+    leaving = row.attendees.get(email=PEOPLE[16].email)
+    form = filled(row, attendee=leaving.pk, reason="My own words")
+    desk.work(desk.remove(row, PEOPLE[16], by=colleague))
+
+    answer = web.post(address(row), form, headers=HTMX)
+
+    page = shown(answer)
+    assert answer.status_code == 422
+    assert f"{PEOPLE[16].name} was removed by Bas Willems at" in page
+    assert "This person is not booked any more. Choose again." in page
+    assert "My own words" in page
+    assert 'id="cancel-submit"' in page
 
 
 def test_who_may_not_cancel_is_told_whom_to_ask(db: None, book: Book) -> None:

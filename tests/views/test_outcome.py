@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from appointments.models import Booking, Cancellation, Connection
+from appointments.models import Booking, Cancellation, Connection, WorkerPulse
 from appointments.models.cancellations import DONE, OPEN, State
 from appointments.services.cancel import Wish, ask_to_cancel
 from tests.views.conftest import HTMX, POLL, Book
@@ -117,6 +117,32 @@ def test_a_poll_with_nothing_new_is_empty_and_news_reach_the_list(
     answer = web.get(address, headers=POLL | {"X-Known": token})
     assert answer["HX-Trigger"] == "desk-changed"
     assert 'data-state="confirmed"' in shown(answer)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (State.REQUESTED, "Nothing was sent, and from"),
+        (State.SENDING, "What came of it is checked as soon as it is back."),
+        (State.UNKNOWN, "Nothing is checked until it is back."),
+        (State.CONFIRMED, ""),
+    ],
+)
+def test_a_poll_says_that_no_worker_runs_as_long_as_one_is_needed(
+    state: State, words: str, web: Client, asked: Cancellation
+) -> None:
+    """The state is the same as before; that nobody moves it on is the news."""
+    put(asked, state, requested_at=timezone.now() - timedelta(minutes=2))
+    address = asked.get_absolute_url()
+    page = shown(web.get(address))
+    assert "The worker is not running" not in page
+    WorkerPulse.objects.update(seen_at=timezone.now() - timedelta(seconds=46))
+
+    if words:
+        assert words in shown(web.get(address, headers=POLL | {"X-Known": known(page)}))
+    assert ("The worker is not running" in shown(web.get(address))) is bool(words)
+    if state == State.UNKNOWN:
+        assert words in shown(web.get("/unsettled/"))
 
 
 def test_words_of_a_provider_are_folded_away_and_stay_text(
