@@ -13,7 +13,7 @@ from statistics import median
 
 from playwright.sync_api import Page
 
-from tests.browser.test_cancel import open_dialog, outcome
+from tests.browser.dialog import open_dialog, outcome
 from tests.desk import Desk
 
 RUNS = 7

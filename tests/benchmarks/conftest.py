@@ -6,6 +6,7 @@ from tests.browser.conftest import (
     desk,
     log_in,
     page,
+    watched,
     worker,
 )
 
@@ -15,5 +16,6 @@ __all__ = [
     "desk",
     "log_in",
     "page",
+    "watched",
     "worker",
 ]

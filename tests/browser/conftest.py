@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import BrowserContext, Page, expect
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from appointments.models import WorkerPulse
@@ -73,46 +75,110 @@ def browser_context_args() -> dict[str, Any]:
     }
 
 
+class Worker:
+    """`manage.py worker` on the test's own database; it can be killed and comes back."""
+
+    def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "worker"],
+            cwd=settings.BASE_DIR,
+            env=environment_of_processes(),
+            stdout=subprocess.PIPE,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b"Worker ready.\n"
+
+    def kill(self) -> None:
+        """As the machine does when it has no memory left: at once, whatever it was doing."""
+        self.process.kill()
+        self._wait()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self._wait()
+
+    @property
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+    def _wait(self) -> None:
+        self.process.wait(timeout=30)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
 @pytest.fixture(scope="session")
-def worker(django_db_setup: None, django_db_blocker: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """`manage.py worker` on the test's own database."""
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "worker"],
-        cwd=settings.BASE_DIR,
-        env=environment_of_processes(),
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"Worker ready.\n"
-    yield process
-    process.terminate()
-    process.wait(timeout=30)
-    process.stdout.close()
+def worker(django_db_setup: None, django_db_blocker: Any) -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.stop()
 
 
 @pytest.fixture
-def desk(live_server: LiveServer, desk: Desk, worker: subprocess.Popen[bytes]) -> Desk:
+def mortal_worker(worker: Worker) -> Iterator[Worker]:
+    """The worker, for a test that kills it: the tests after it have one again."""
+    yield worker
+    if not worker.is_running:
+        worker.start()
+
+
+@pytest.fixture
+def desk(live_server: LiveServer, desk: Desk, worker: Worker) -> Desk:
     """The desk of the services' tests, with a worker at work."""
     WorkerPulse.beat("worker of the tests")
     return desk
 
 
 @pytest.fixture
-def page(context: BrowserContext, live_server: LiveServer) -> Iterator[Page]:
-    """A page that fails the test if the browser reports an error or a breach of the policy."""
+def watched() -> Iterator[Callable[[BrowserContext], Page]]:
+    """Open pages that fail the test if the browser reports an error or a breach of the policy."""
     complaints: list[str] = []
-    page = context.new_page()
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on(
-        "console",
-        lambda message: (
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" and "Content Security Policy" in message.text:
             complaints.append(message.text)
-            if message.type == "error" and "Content Security Policy" in message.text
-            else None
-        ),
-    )
-    yield page
+
+    def watched(context: BrowserContext) -> Page:
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", note)
+        return page
+
+    yield watched
     assert complaints == []
+
+
+@pytest.fixture
+def page(
+    context: BrowserContext, live_server: LiveServer, watched: Callable[[BrowserContext], Page]
+) -> Page:
+    return watched(context)
+
+
+@pytest.fixture
+def sit_down(
+    live_server: LiveServer,
+    new_context: Callable[..., BrowserContext],
+    watched: Callable[[BrowserContext], Page],
+) -> Callable[..., Page]:
+    """A browser of somebody's own, logged in, with the list open; one more for each call."""
+
+    def sit_down(user: User, **how: Any) -> Page:
+        client = Client()
+        client.force_login(user)
+        context = new_context(base_url=live_server.url, **how)
+        name = settings.SESSION_COOKIE_NAME
+        context.add_cookies(
+            [{"name": name, "value": client.cookies[name].value, "url": live_server.url}]
+        )
+        page = watched(context)
+        page.goto("/")
+        return page
+
+    return sit_down
 
 
 @pytest.fixture

@@ -7,38 +7,19 @@ provider's own book.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from appointments.domain import Status
 from appointments.models import Appointment, Cancellation
 from appointments.sandbox.people import PEOPLE
+from tests.browser.dialog import LogIn, open_dialog, outcome
 from tests.desk import Desk, answers, wait_until
 
 pytestmark = pytest.mark.browser
-
-LogIn = Callable[..., None]
-
-
-def open_dialog(page: Page, appointment: Appointment) -> Locator:
-    """Find the row by its person and open the cancel dialog."""
-    first = appointment.attendees.first()
-    name = f"Cancel appointment with {first.label if first else appointment.title}"
-    page.get_by_role("button", name=name).first.click()
-    dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_role("heading", name="Cancel appointment")).to_be_visible()
-    return dialog
-
-
-def outcome(page: Page, state: str) -> Locator:
-    """The outcome in the dialog, once it has reached *state*."""
-    shown = page.get_by_role("dialog").locator(f'[data-state="{state}"]')
-    expect(shown).to_be_visible()
-    return shown
 
 
 def ledger() -> Cancellation:
