@@ -30,7 +30,7 @@ from appointments.models import (
     CancellationEvent,
     Connection,
 )
-from appointments.models.cancellations import Event, State
+from appointments.models.cancellations import UNSETTLED, Event, State
 from appointments.models.connections import WARN_BEFORE_EXPIRY
 from appointments.services.batch import EMAIL_MISSING, Progress
 from appointments.services.cancel import Conflict, ConflictKind
@@ -529,8 +529,12 @@ def _asked_before(cancellation: Cancellation, *, viewer: Any) -> str:
         "when": at(cancellation.requested_at),
     }
     if cancellation.requested_by == viewer:
-        return _("You asked for this yourself %(when)s. Nothing else was sent.") % values
-    return _("%(name)s asked for this %(when)s. Nothing else was sent.") % values
+        asked = _("You asked for this yourself %(when)s") % values
+    else:
+        asked = _("%(name)s asked for this %(when)s") % values
+    if cancellation.state in UNSETTLED:
+        asked = _("%(asked)s, and its outcome is not known yet") % {"asked": asked}
+    return _("%(asked)s. Nothing else was sent.") % {"asked": asked}
 
 
 def _cancelled_before(cancellation: Cancellation, *, viewer: Any) -> str:

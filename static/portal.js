@@ -169,6 +169,18 @@
 
   dialog.addEventListener("close", () => dialog.replaceChildren());
 
+  // The second half of a double click may meet a button that was not there for the first: the one
+  // that cancels, in the dialog that the first half opened, or the one that closes the outcome.
+  addEventListener(
+    "click",
+    (event) => {
+      if (event.detail < 2 || !event.target.closest("#dialog :is(button, a)")) return;
+      event.preventDefault();
+      event.stopPropagation();
+    },
+    { capture: true },
+  );
+
   // --- the cancel dialog
 
   /** The button names what it does, and the sentence says what will happen. */

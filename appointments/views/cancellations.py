@@ -213,7 +213,6 @@ def _dialog(
         "notice": notice,
         "in_the_way": in_the_way,
         "is_blocked": is_gone or found is not None or in_the_way is not None,
-        "has_typed": form.is_bound or bool(form.initial.get("reason")),
         "in_dialog": is_fragment,
     }
     name = "appointments/cancel.html" + ("#dialog" if is_fragment else "")
@@ -265,7 +264,7 @@ def _dialog_after_conflict(request: StaffRequest, pk: int, found: Conflict) -> H
     fresh = _appointment(pk)
     if found.cancellation is None:
         found = replace(found, cancellation=_who_cancelled(fresh))
-    return _dialog(
+    response = _dialog(
         request,
         fresh,
         _form(fresh, typed=request.POST),
@@ -273,6 +272,8 @@ def _dialog_after_conflict(request: StaffRequest, pk: int, found: Conflict) -> H
         notice=conflict_sentence(found, viewer=request.user),
         in_the_way=found.cancellation,
     )
+    response["HX-Trigger"] = CHANGED
+    return response
 
 
 def _targets(appointment: Appointment, form: CancellationForm) -> list[dict[str, Any]]:

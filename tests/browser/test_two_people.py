@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.utils import timezone
-from playwright.sync_api import BrowserContext, Locator, Page, Request, Route, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Request, Route, ViewportSize, expect
 
 from appointments.models import Appointment, Cancellation, ProviderCall, WorkerPulse
 from appointments.models.workers import SILENT_AFTER
@@ -33,6 +33,11 @@ LOGIN = re.compile("/login/")
 
 SLOW = 2.0
 """Seconds by which a provider is late: long enough to do something else meanwhile."""
+
+
+NARROW = {"width": 390, "height": 844}
+WIDE = {"width": 1440, "height": 900}
+"""A telephone and a desk."""
 
 
 # --- what is asserted everywhere ---------------------------------------------------------------
@@ -67,6 +72,21 @@ def submit(within: Locator | Page) -> Locator:
 def checked(dialog: Locator) -> None:
     """The dialog's own look at the provider is over: what happens now is not seen by it."""
     expect(dialog.locator("#look")).to_contain_text("nothing has changed")
+
+
+def is_uncovered(shown: Locator) -> bool:
+    """Whether all of it can be seen: neither scrolled away nor under something else."""
+    return bool(
+        shown.evaluate(
+            """(one) => {
+                const { left, right, top, bottom } = one.getBoundingClientRect();
+                return [[left + 2, top + 2], [right - 2, bottom - 2]].every(([x, y]) => {
+                    const hit = document.elementFromPoint(x, y);
+                    return hit !== null && (one.contains(hit) || hit.contains(one));
+                });
+            }"""
+        )
+    )
 
 
 def slow_look(desk: Desk, *, seconds: float = SLOW) -> None:
@@ -106,6 +126,9 @@ def test_two_people_who_click_at_once_make_one_cancellation(
     expect(alert).to_contain_text("Nothing else was sent.")
     expect(reason(dialogs[second])).to_have_value(f"In the words of {second.first_name}")
     expect(submit(dialogs[second])).to_have_count(0)
+    expect(dialogs[second].get_by_role("button")).to_have_text(["Close"])
+    # What she sees behind the dialog is what is so, too.
+    expect(desks[second].locator(f"#a{appointment.pk}")).not_to_contain_text("Booked")
     expect(outcome(desks[made.requested_by], "confirmed")).to_contain_text("meetergo confirmed it")
 
     alert.get_by_role("link", name="See how it goes").click()
@@ -131,6 +154,7 @@ def test_who_clicks_after_it_is_over_reads_by_whom_and_when(
     alert = late.get_by_role("alert").first
     expect(alert).to_contain_text(f"It was just cancelled by Anna de Boer, at {settled_at}.")
     expect(reason(late)).to_have_value("My own words")
+    expect(reason(late)).not_to_be_editable()
     expect(submit(late)).to_have_count(0)
     alert.get_by_role("link", name="See what came of it").click()
     expect(bas.locator('[data-state="confirmed"]')).to_contain_text("meetergo confirmed it")
@@ -155,7 +179,7 @@ def test_who_opens_the_dialog_of_an_unknown_outcome_cannot_send_a_second_request
 
     asked_at = clock_of(Cancellation.objects.get().requested_at)
     expect(bas.get_by_role("alert").first).to_contain_text(
-        f"Anna de Boer asked for this at {asked_at}."
+        f"Anna de Boer asked for this at {asked_at}, and its outcome is not known yet."
     )
     expect(submit(bas)).to_have_count(0)
     came_of_it(desk, states=["unknown"], sent=1, mails=0)
@@ -215,19 +239,58 @@ def hurried_second_click(button: Locator) -> None:
     mouse.up(click_count=2)
 
 
-@pytest.mark.parametrize("gesture", [double_click, enter_and_click, hurried_second_click])
+@pytest.mark.parametrize(
+    ("gesture", "size"),
+    [
+        (double_click, WIDE),
+        (double_click, NARROW),
+        (enter_and_click, WIDE),
+        (hurried_second_click, WIDE),
+        (hurried_second_click, NARROW),
+    ],
+)
 def test_however_she_presses_it_twice_it_is_sent_once(
-    gesture: Callable[[Locator], None], desk: Desk, staff: User, sit_down: SitDown
+    gesture: Callable[[Locator], None],
+    size: ViewportSize,
+    desk: Desk,
+    staff: User,
+    sit_down: SitDown,
 ) -> None:
-    """And the dialog stays open to show the outcome: the second press hits nothing else."""
+    """
+    And the dialog stays open to show the outcome.
+
+    On a narrow screen the button that closes it appears where the other one was.
+    """
     appointment = desk.book("meetergo")
     page = sit_down(staff)
+    page.set_viewport_size(size)
     dialog = open_dialog(page, appointment)
     checked(dialog)
 
     gesture(submit(dialog))
 
     expect(outcome(page, "confirmed")).to_contain_text("meetergo confirmed it")
+    came_of_it(desk, states=["confirmed"], sent=1, mails=1)
+
+
+def test_a_double_click_that_opens_the_dialog_does_not_cancel(
+    desk: Desk, staff: User, sit_down: SitDown
+) -> None:
+    """Its second half may land on the red button, which then was not meant."""
+    appointment = desk.book("meetergo")
+    page = sit_down(staff)
+    dialog = open_dialog(page, appointment)
+    where = submit(dialog).bounding_box()
+    assert where is not None
+
+    page.mouse.move(where["x"] + 10, where["y"] + 10)
+    page.mouse.down(click_count=2)
+    page.mouse.up(click_count=2)
+
+    checked(dialog)
+    came_of_it(desk, states=[], sent=0, mails=0)
+    submit(dialog).click()
+    outcome(page, "confirmed")
     came_of_it(desk, states=["confirmed"], sent=1, mails=1)
 
 
@@ -536,12 +599,14 @@ def posts_of(page: Page) -> Log:
     return log
 
 
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_an_expired_session_is_said_in_the_dialog_and_no_login_lands_in_it(
-    desk: Desk, staff: User, sit_down: SitDown
+    size: ViewportSize, desk: Desk, staff: User, sit_down: SitDown
 ) -> None:
     """The login is a page of its own; the dialog waits with its text, and posts nothing itself."""
     appointment = desk.book("meetergo")
     page = sit_down(staff)
+    page.set_viewport_size(size)
     dialog = open_dialog(page, appointment)
     checked(dialog)
     reason(dialog).fill("My own words")
@@ -551,6 +616,7 @@ def test_an_expired_session_is_said_in_the_dialog_and_no_login_lands_in_it(
     expect(dialog.get_by_role("alert").last).to_contain_text(
         "Your session has ended. Nothing was sent, and your text is still here."
     )
+    assert is_uncovered(dialog.locator("#dialog-alert"))
     expect(page.get_by_label("Password")).to_have_count(0)
     came_of_it(desk, states=[], sent=0, mails=0)
 
