@@ -128,7 +128,7 @@ def _judge(mutant: Mutant, scratch: Path) -> Verdict:
     mutate(mutant, root)
     code, output = _test(root, mutant.caught_by, patience=PATIENCE)
     shutil.rmtree(root)
-    failed = re.search(r"^FAILED (\S+)", output, re.MULTILINE)
+    failed = re.search(r"^FAILED (.+?)(?: - |$)", output, re.MULTILINE)
     if code == TESTS_FAILED and failed is not None:
         is_caught, words = True, f"caught by {failed[1]}"
     elif code == 0:

@@ -35,6 +35,9 @@ EFFECT = "appointments/services/effect.py"
 SYNC = "appointments/services/sync.py"
 RECORDS = "appointments/services/records.py"
 ASK = "appointments/services/cancel.py"
+BATCH = "appointments/services/batch.py"
+LANES = "appointments/services/lanes.py"
+LIMITS = "appointments/services/limits.py"
 LEDGER = "appointments/models/cancellations.py"
 MIGRATION = "appointments/migrations/0001_initial.py"
 TRANSPORT = "appointments/providers/transport.py"
@@ -47,6 +50,9 @@ UNDER_WAY = "tests/services/test_under_way.py"
 ROBUST = "tests/services/test_robustness.py"
 SETTLES = "tests/services/test_settle.py"
 SYNCS = "tests/services/test_sync.py"
+BATCHES = "tests/services/test_batch.py"
+PACE = "tests/services/test_limits.py"
+SPILLS = "tests/services/test_spill.py"
 HOLDS = "tests/test_ledger.py"
 WIRE = "tests/providers/test_transport.py"
 DIALOG = "tests/views/test_cancel_dialog.py"
@@ -76,10 +82,8 @@ MUTANTS = (
         edits=(
             Edit(
                 file=SEND,
-                find="""                kind=AnswerKind.UNKNOWN,
-                event=Event.UNCLEAR,""",
-                replace="""                kind=AnswerKind.REFUSED,
-                event=Event.PROVIDER_REFUSED,""",
+                find="return _Step(event=Event.UNCLEAR,",
+                replace="return _Step(event=Event.PROVIDER_REFUSED,",
             ),
         ),
         caught_by=(f"{CANCELS}::test_a_lost_answer_is_unknown_and_a_read_settles_it",),
@@ -202,7 +206,7 @@ MUTANTS = (
             Edit(
                 file=SEND,
                 find="""    except IllegalTransition:
-        _record(call, step, at=at)
+        _record(answer)
         raise
 """,
                 replace="""    except IllegalTransition:
@@ -236,10 +240,8 @@ MUTANTS = (
         edits=(
             Edit(
                 file=SEND,
-                find="""                kind=AnswerKind.UNKNOWN,
-                event=Event.UNCLEAR,""",
-                replace="""                kind=AnswerKind.OK,
-                event=Event.PROVIDER_CONFIRMED,""",
+                find="return _Step(event=Event.UNCLEAR,",
+                replace="return _Step(event=Event.PROVIDER_CONFIRMED,",
             ),
         ),
         caught_by=(f"{CANCELS}::test_an_undocumented_yes_is_not_believed",),
@@ -493,7 +495,7 @@ MUTANTS = (
             Edit(
                 file=SEND,
                 find="""    if now >= cancellation.expires_at:
-        _end(cancellation, Event.LIFETIME_OVER, why=cancellation.why or "lifetime_over")
+        _end(cancellation, Event.LIFETIME_OVER, why=_lifetime_over(cancellation))
         return
 """,
                 replace="",
@@ -512,6 +514,96 @@ MUTANTS = (
             ),
         ),
         caught_by=(f"{CANCELS}::test_permission_lost_before_sending_withdraws",),
+    ),
+    Mutant(
+        name="answer-is-lost-with-the-database",
+        breaks="An answer that the database cannot take is forgotten.",
+        edits=(
+            Edit(
+                file=SEND,
+                find="        spill.keep(answer)\n        raise\n",
+                replace="        raise\n",
+            ),
+        ),
+        caught_by=(f"{SPILLS}::test_the_answer_comes_back_and_confirms",),
+    ),
+    # --- many at once
+    Mutant(
+        name="paused-batch-goes-on",
+        breaks="A batch that was stopped because it went wrong still sends the next.",
+        edits=(
+            Edit(
+                file=SEND,
+                find="""        if lanes.is_paused(cancellation):
+            raise lanes.LanePaused
+""",
+                replace="",
+            ),
+        ),
+        caught_by=(f"{BATCHES}::test_a_pause_holds_what_is_about_to_be_sent",),
+    ),
+    Mutant(
+        name="unknown-does-not-pause-a-batch",
+        breaks="A batch goes on although nobody knows what its last requests did.",
+        edits=(
+            Edit(
+                file=LANES,
+                find="    if lane.unknown_running >= UNKNOWN_MOST:\n",
+                replace="    if False:\n",
+            ),
+        ),
+        caught_by=(f"{BATCHES}::test_two_unknown_in_a_row_pause_that_provider_alone",),
+    ),
+    Mutant(
+        name="same-review-is-a-new-batch",
+        breaks="A review that is sent twice records two batches.",
+        edits=(
+            Edit(
+                file=BATCH,
+                find="""    if (same := Batch.objects.filter(form_key=form_key).first()) is not None:
+        return same
+""",
+                replace="    form_key = uuid4()\n",
+            ),
+        ),
+        caught_by=(f"{BATCHES}::test_the_same_review_sent_twice_is_one_batch",),
+    ),
+    Mutant(
+        name="all-done-while-one-is-unknown",
+        breaks="A batch says that all is done while an outcome is unknown.",
+        edits=(
+            Edit(
+                file=BATCH,
+                find="        return self.ended == self.total\n",
+                replace="        return self.ended + self.unclear == self.total\n",
+            ),
+        ),
+        caught_by=(f"{BATCHES}::test_never_all_done_while_one_is_unsettled",),
+    ),
+    Mutant(
+        name="stop-stops-nothing",
+        breaks="After somebody stopped a batch, the rest of it is sent all the same.",
+        edits=(
+            Edit(
+                file=BATCH,
+                find="""        cancellation.apply(Event.TAKEN_BACK, due_at=now, why="taken_back", by=by)
+""",
+                replace="        pass\n",
+            ),
+        ),
+        caught_by=(f"{BATCHES}::test_stop_sends_no_further_one",),
+    ),
+    Mutant(
+        name="faster-than-allowed",
+        breaks="Our own requests make the provider turn us away.",
+        edits=(
+            Edit(
+                file=LIMITS,
+                find="        return max(waits)\n",
+                replace="        return timedelta(0)\n",
+            ),
+        ),
+        caught_by=(f"{PACE}::test_no_minute_sees_more_than_is_allowed",),
     ),
     # --- a person's verdict
     Mutant(
@@ -539,6 +631,32 @@ MUTANTS = (
             ),
         ),
         caught_by=(f"{SETTLES}::test_what_is_probably_cancelled_cannot_be_sent_again",),
+    ),
+    # --- what is shown to whom
+    Mutant(
+        name="colleague-stays-nameless",
+        breaks="Whoever was slower does not learn by whom it was cancelled, and when.",
+        edits=(
+            Edit(
+                file=VIEWS,
+                find="""        found = replace(found, cancellation=_who_cancelled(fresh))
+""",
+                replace="        pass\n",
+            ),
+        ),
+        caught_by=(f"{DIALOG}::test_who_cancelled_it_and_when_is_said_after_it_is_over",),
+    ),
+    Mutant(
+        name="silent-worker-is-not-said",
+        breaks="She waits for an outcome that nobody is working on, and is not told.",
+        edits=(
+            Edit(
+                file=VIEWS,
+                find="silence(cancellation) if is_silent and cancellation.is_moving else",
+                replace="silence(cancellation) if False else",
+            ),
+        ),
+        caught_by=(f"{OUTCOME}::test_a_poll_says_that_no_worker_runs_as_long_as_one_is_needed",),
     ),
     # --- the session
     Mutant(
