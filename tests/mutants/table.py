@@ -599,8 +599,8 @@ MUTANTS = (
         edits=(
             Edit(
                 file=LIMITS,
-                find="        return max(waits)\n",
-                replace="        return timedelta(0)\n",
+                find="STEADY = 0.75\n",
+                replace="STEADY = 1.5\n",
             ),
         ),
         caught_by=(f"{PACE}::test_no_minute_sees_more_than_is_allowed",),
