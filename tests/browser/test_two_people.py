@@ -807,7 +807,7 @@ def test_a_provider_that_hangs_is_waited_for_truthfully_and_settles_on_the_open_
     expect(sending).to_contain_text("It is not cancelled until the provider says so.")
     expect(page.locator('[data-tone="good"]')).to_have_count(0)
     unknown = page.locator('[data-state="unknown"]')
-    expect(unknown).to_contain_text("Outcome unknown, we are checking", timeout=30_000)
+    expect(unknown).to_contain_text("Outcome unknown, we are checking", timeout=45_000)
     expect(unknown).to_contain_text("It may or may not be cancelled.")
     expect(unknown).to_contain_text("Do not cancel it again.")
     expect(page.locator('[data-state="confirmed"]')).to_contain_text(
