@@ -246,7 +246,7 @@ def _not_sent(cancellation: Cancellation) -> Outcome:
     # Turned away is not the same as never sent, though it comes to the same.
     sentence = (
         _("The request was turned away, so nothing was cancelled and nobody was told. %(why)s")
-        if cancellation.why == "rate_limited"
+        if cancellation.why in ("rate_limited", "quota")
         else _("Nothing was sent and nobody was told. %(why)s")
     )
     return Outcome(
@@ -686,6 +686,7 @@ _FAILURES: Mapping[str, Promise | str] = {
     "own_limit": gettext_lazy(
         "%(provider)s allows only so many requests a minute, and they are used up for now."
     ),
+    "quota": gettext_lazy("The account at %(provider)s is used up for now."),
     "connection": gettext_lazy("%(provider)s cannot be reached."),
     "deadline": gettext_lazy("%(provider)s does not answer in time."),
     "name_lookup": gettext_lazy("The address of %(provider)s cannot be found."),
