@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 from django.contrib.auth.models import User
@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from appointments.domain import Scope
 from appointments.models import Appointment, Booking, Cancellation, Connection, ProviderCall
-from appointments.sandbox.core import Fault, FaultKind, Sandbox, SandboxServer
+from appointments.sandbox.core import Fault, FaultKind, Sandbox
 from appointments.sandbox.people import PEOPLE, Person
 from appointments.services import schedule, send
 from appointments.services.cancel import Conflict, Wish, ask_to_cancel
@@ -30,10 +30,18 @@ ZONES = {
 }
 
 
+class Server(Protocol):
+    """Whoever puts the four providers behind HTTP."""
+
+    sandbox: Sandbox
+
+    def base_url(self, slug: str) -> str: ...
+
+
 class Desk:
-    def __init__(self, server: SandboxServer, staff: User) -> None:
+    def __init__(self, server: Server, staff: User) -> None:
         self.server = server
-        self.sandbox: Sandbox = server.sandbox
+        self.sandbox = server.sandbox
         self.staff = staff
         self.connections: dict[str, Connection] = {}
 

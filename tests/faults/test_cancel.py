@@ -1,0 +1,154 @@
+"""Every fault of the table, at every provider, for one cancellation."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import pairwise
+
+import pytest
+
+from appointments.domain import Status
+from appointments.models import Cancellation
+from appointments.models.cancellations import State
+from tests.desk import SLUGS, Desk, answers
+from tests.faults.course import (
+    assert_ending,
+    assert_promises,
+    calls_of,
+    every_case,
+    go_on,
+    is_cancelled,
+    known,
+    short_reads,
+    short_writes,
+)
+from tests.faults.matrix import (
+    BUSY_BEFORE,
+    CONFIRMED,
+    SENT_AFTER,
+    UNSEEN,
+    Case,
+    Course,
+    all_cases,
+    course,
+)
+from tests.faults.rude import Refuses, RudeServer
+
+CASES = all_cases()
+LASTING = list(
+    {
+        (case.cancel.kind, case.why): case
+        for case in reversed(CASES)
+        if case.settles is None and not case.is_applied and case.cancel.is_open
+    }.values()
+)
+"""
+In which it makes a difference whether the fault is over by the next request: one of each cause,
+because the ledger knows no more of the fault than that.
+"""
+LOOKS = [case for case in CASES if case.look is not None]
+
+
+@every_case(CASES)
+def test_a_fault_that_passes(case: Case, slug: str, desk: Desk, rude: RudeServer) -> None:
+    """
+    One request at most, one line in the ledger, and nothing is claimed that nobody knows.
+
+    Then the fault is over, and the worker settles it: by the reads of the table, at their times.
+    """
+    appointment = known(desk, slug)
+    cancellation = desk.ask(appointment)
+    with rude.afterwards(case.then):
+        with short_writes(case.fault), rude.during(case.fault, "cancel"):
+            desk.work(cancellation)
+
+        assert_ending(cancellation, case.ending(slug))
+        assert [call.answer.why for call in calls_of(cancellation)] == [case.cause(slug)]
+        assert len(desk.received(slug)) == case.fault.arrives
+        assert is_cancelled(desk, slug, appointment.external_id) == case.is_applied
+        appointment.refresh_from_db()
+        assert (appointment.status == Status.CANCELLED) == cancellation.is_done
+        assert_promises(desk, slug, cancellation)
+
+        looked_at = go_on(desk, cancellation)
+
+    assert_course(cancellation, course(case, slug, stays=False), looked_at, case=case, slug=slug)
+    assert not rude.was_visited_elsewhere()
+    assert_promises(desk, slug, cancellation)
+
+
+@every_case(LASTING)
+def test_a_fault_that_stays(case: Case, slug: str, desk: Desk, rude: RudeServer) -> None:
+    """Every further request meets it too, and it ends all the same: unsent, or with a person."""
+    cancellation = desk.ask(known(desk, slug))
+
+    with short_writes(case.fault):
+        looked_at = go_on(desk, cancellation, lasting=lambda: rude.during(case.fault, "cancel"))
+
+    ends = course(case, slug, stays=True)
+    assert_course(cancellation, ends, looked_at, case=case, slug=slug)
+    assert len(desk.received(slug)) == (len(ends.answers) if case.fault.arrives else 0)
+    assert not is_cancelled(desk, slug, cancellation.external_id)
+    assert_promises(desk, slug, cancellation)
+
+
+@every_case(LOOKS)
+def test_a_fault_before_sending(case: Case, slug: str, desk: Desk, rude: RudeServer) -> None:
+    """What cannot be read is not cancelled unseen; it waits, and goes on when it can be read."""
+    expected = case.looking(slug)
+    assert expected is not None
+    cancellation = desk.ask(known(desk, slug))
+
+    with short_reads(case.fault), rude.during(case.fault, "look"):
+        desk.work(cancellation)
+
+    assert_ending(cancellation, expected)
+    assert desk.received(slug) == []
+    assert not rude.was_visited_elsewhere()
+    assert_promises(desk, slug, cancellation)
+
+    go_on(desk, cancellation)
+
+    if expected in (UNSEEN, BUSY_BEFORE):
+        assert_ending(cancellation, CONFIRMED)
+        assert len(desk.received(slug)) == 1
+    assert_promises(desk, slug, cancellation)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_a_provider_that_cannot_be_read_for_ten_minutes(
+    slug: str, desk: Desk, rude: RudeServer
+) -> None:
+    """An old click does not fire: after its lifetime nothing is sent, and that is said."""
+    cancellation = desk.ask(known(desk, slug))
+
+    looked_at = go_on(desk, cancellation, lasting=lambda: rude.during(Refuses(), "look"))
+
+    assert cancellation.state == State.NOT_SENT
+    assert answers(cancellation) == []
+    assert desk.received(slug) == []
+    assert looked_at[-1] >= cancellation.expires_at
+
+
+def assert_course(
+    cancellation: Cancellation, ends: Course, looked_at: list[datetime], *, case: Case, slug: str
+) -> None:
+    """How it ended, by which calls, and when the worker looked."""
+    assert_ending(cancellation, ends.ending)
+    assert answers(cancellation) == list(ends.answers)
+    calls = calls_of(cancellation)
+    last = calls[-1].answer.answered_at
+    after = [(when - last).total_seconds() for when in looked_at if when > last]
+    assert after == pytest.approx(ends.reads, abs=1.5)
+    pauses = [
+        (later.started_at - earlier.answer.answered_at).total_seconds()
+        for earlier, later in pairwise(calls)
+    ]
+    for pause, call, planned in zip(pauses, calls, SENT_AFTER, strict=False):
+        if call.answer.kind == "not_sent":
+            assert planned / 2 <= pause <= planned * 1.5 + 1
+        if call.answer.kind == "limited":
+            assert case.waits is not None
+            assert pause == pytest.approx(case.waits[slug], abs=1)
+        if call.answer.kind == "unknown":
+            assert pause == pytest.approx(5, abs=1.5)
