@@ -11,7 +11,7 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from appointments.domain import BookingRef, Status
+from appointments.domain import BookingRef, Gate, Status
 from appointments.models import Appointment, Cancellation, ProviderCall
 from appointments.models.cancellations import State
 from appointments.providers import transport
@@ -20,7 +20,7 @@ from appointments.services import send
 from appointments.services.records import store
 from appointments.wording import outcome
 from tests.desk import Desk, answers
-from tests.faults.matrix import PROVIDERS, REPEAT_IS_SAFE, Case, Ending
+from tests.faults.matrix import PROVIDERS, REPEAT_IS_SAFE, Case, Ending, Listing
 from tests.faults.rude import Fault
 
 SHORT = 0.4
@@ -30,7 +30,7 @@ type Lasting = Callable[[], AbstractContextManager[None]]
 """Makes the fault last while one request is worked on."""
 
 
-def every_case(cases: Sequence[Case]) -> pytest.MarkDecorator:
+def every_case(cases: Sequence[Case | Listing]) -> pytest.MarkDecorator:
     """Each case at each provider that can have it, under readable names."""
     return pytest.mark.parametrize(
         ("case", "slug"),
@@ -77,7 +77,7 @@ def known(desk: Desk, slug: str) -> Appointment:
     """A booking that we have read, by itself: a whole listing costs a day's request each."""
     external_id = desk.add(slug)
     ref = BookingRef(external_id=external_id, starts_at=desk.soon)
-    client, read_at = desk.connection(slug).client(), timezone.now()
+    client, read_at = desk.connection(slug).client(gate=Gate()), timezone.now()
     with closing(client.http):
         seen = client.read(ref)
     assert seen is not None

@@ -20,18 +20,19 @@ that could mail somebody twice.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import count
 from typing import Any
 
 from appointments.models import SyncRun
 from appointments.models.cancellations import OPEN, AnswerKind, State
 from tests.faults.rude import (
     Bombs,
+    BreaksOnReuse,
     Closes,
-    ClosesAfterReads,
     Cuts,
     Drips,
     Fault,
@@ -50,6 +51,7 @@ from tests.faults.rude import (
     SilentHandshake,
     StuckWhileSending,
     Twists,
+    Where,
     Works,
     WrongCertificate,
 )
@@ -253,6 +255,7 @@ class Case:
 
     refresh: Refresh | None = FAILS
     """None: a listing does not know this fault."""
+    refresh_at: Mapping[str, Refresh] = field(default_factory=dict)
     run_why: str = ""
     """Where it differs from *why*."""
     at: tuple[str, ...] = PROVIDERS
@@ -263,6 +266,9 @@ class Case:
 
     def looking(self, slug: str) -> Ending | None:
         return self.look_at.get(slug, self.look)
+
+    def refreshing(self, slug: str) -> Refresh | None:
+        return self.refresh_at.get(slug, self.refresh)
 
     def cause(self, slug: str) -> str:
         return self.why_at.get(slug, self.why)
@@ -287,10 +293,10 @@ class Listing:
     """Records set aside."""
     bookings: int = 2
     """At the provider."""
-    rows: int | None = None
-    """Of ours, afterwards; None: as many as there are bookings."""
     status: str = "booked"
     """Of every row of ours, afterwards."""
+    where: Where = "list"
+    """What meets it: the listing alone, or everything that is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,6 +354,10 @@ def course(case: Case, slug: str, *, stays: bool) -> Course:
 
 def all_cases() -> list[Case]:
     return [case for chapter in CHAPTERS for case in chapter.cases]
+
+
+def all_listings() -> list[Listing]:
+    return [listing for chapter in CHAPTERS for listing in chapter.listings]
 
 
 # --- pieces of answers ------------------------------------------------------------------------
@@ -467,6 +477,10 @@ def odd_word(slug: str, row: Any) -> None:
     row["status"] = "in-limbo"
 
 
+def more_in_place(_slug: str, row: Any) -> None:
+    row |= {"brandNew": {"deep": [1, 2, {"x": None}]}, "": "", "ключ": 1}
+
+
 def twice(slug: str, body: Any) -> Any:
     body[ROWS[slug]] *= 2
     return body
@@ -487,14 +501,32 @@ TEXT_OF_A_ROW = {MEETERGO: "location", CARE: "title", HUSKY: "assigned_doctor"}
 
 def first_page_for_ever(slug: str, body: Any) -> Any:
     """A full page, and the same one whatever page is asked for."""
+    return _full_page(slug, body, numbers=count())
+
+
+_numbers = count()
+
+
+def ever_new_pages(slug: str, body: Any) -> Any:
+    """A full page of bookings that no page has shown before."""
+    return _full_page(slug, body, numbers=_numbers)
+
+
+def _full_page(slug: str, body: Any, *, numbers: Iterator[int]) -> Any:
     rows = body[ROWS[slug]]
-    if not rows:
+    one = rows[0] if rows else _EVER_SHOWN.get(slug)
+    if one is None:
         return body
+    _EVER_SHOWN[slug] = one
     body[ROWS[slug]] = [
-        {**rows[0], ID[slug]: f"00000000-0000-4000-8000-{number:012d}"}
-        for number in range(FULL_PAGE[slug])
+        {**one, ID[slug]: f"00000000-0000-4000-8000-{next(numbers):012d}"}
+        for _ in range(FULL_PAGE[slug])
     ]
     return body
+
+
+_EVER_SHOWN: dict[str, Any] = {}
+"""A record of each provider, to fill pages with that the provider's own book has not."""
 
 
 def empty(slug: str, body: Any) -> Any:
@@ -1162,6 +1194,7 @@ CHAPTERS: tuple[Chapter, ...] = (
                     name=f"429-{name}",
                     words=words,
                     fault=in_seconds(value),
+                    waits=dict.fromkeys(PROVIDERS, int(value)) if name == "a-day" else None,
                     cancel=TURNED_AWAY,
                     why="rate_limited",
                     look=MAY_NOT_LOOK,
@@ -1210,11 +1243,158 @@ CHAPTERS: tuple[Chapter, ...] = (
             ),
             Case(
                 name="stale-keep-alive",
-                words="it hangs up between two requests",
-                fault=ClosesAfterReads(),
+                words="a kept-alive connection is stale (a cancellation never uses one)",
+                fault=BreaksOnReuse(),
                 cancel=CONFIRMED,
                 look=None,
+                refresh=FAILS,
+                # Of the four, only meetergo shows a small book in one request.
+                refresh_at={MEETERGO: GOES_ON},
+                run_why="connection",
+            ),
+        ),
+    ),
+    Chapter(
+        happens="A listing has records that make no sense",
+        read="Nothing new: the row stays as it was read last.",
+        again="Nothing was to be sent.",
+        refresh="The record is set aside and counted; all others are read.",
+        listings=(
+            *(
+                Listing(
+                    name=f"record-{name}",
+                    words=words,
+                    fault=Twists(change=change),
+                    refresh=GOES_ON,
+                    rejected=1,
+                )
+                for name, words, change in (
+                    ("without-an-id", "no id, or no time", broken_row("id", gone=True)),
+                    ("with-null-for-an-id", "", broken_row("id")),
+                    ("without-a-time", "", broken_row("start", gone=True)),
+                    ("nul", "characters that cannot be kept", broken_row("text", "a\x00b")),
+                    ("lone-surrogate", "", broken_row("text", "a\ud800b")),
+                )
+            ),
+            Listing(
+                name="extra-fields",
+                words="fields nobody documented (which are passed over)",
+                fault=Twists(change=each(more_in_place)),
                 refresh=GOES_ON,
+            ),
+            Listing(
+                name="twice",
+                words="the same one twice (which counts once, as it was changed last)",
+                fault=Twists(change=twice),
+                refresh=GOES_ON,
+            ),
+            Listing(
+                name="twice-but-older",
+                words="",
+                fault=Twists(change=twice_but_older),
+                refresh=GOES_ON,
+                at=(MEETERGO, CARE, HUSKY),
+            ),
+        ),
+    ),
+    Chapter(
+        happens="A listing has a status that no documentation names",
+        read="The provider's own word; it cannot be cancelled from here.",
+        again="Nothing was to be sent.",
+        refresh="Goes on as usual. At CareValidate, whatever is listed is booked.",
+        listings=(
+            Listing(
+                name="unknown-status",
+                words="",
+                fault=Twists(change=each(odd_word)),
+                refresh=GOES_ON,
+                at=(MIJN, HUSKY),
+                status="other",
+            ),
+            Listing(
+                name="unknown-status-where-words-do-not-count",
+                words="",
+                fault=Twists(change=each(odd_word)),
+                refresh=GOES_ON,
+                at=(CARE,),
+            ),
+        ),
+    ),
+    Chapter(
+        happens="A listing turns in circles or never ends",
+        read="Nothing new: the rows stay as they were read last.",
+        again="Nothing was to be sent.",
+        refresh="Given up, at the latest after 200 pages. " + FAILING,
+        listings=(
+            Listing(
+                name="pages-loop",
+                words="the same page again and again",
+                fault=Twists(change=first_page_for_ever),
+                refresh=FAILS,
+                why="pages_loop",
+                at=(MEETERGO, HUSKY),
+            ),
+            Listing(
+                name="pages-without-end",
+                words="new pages without end",
+                fault=Twists(change=ever_new_pages),
+                refresh=FAILS,
+                why="pages_loop",
+                at=(MEETERGO, HUSKY),
+            ),
+        ),
+    ),
+    Chapter(
+        happens="Bookings are missing from a listing",
+        read="*booked* as before, if it can be read by itself; otherwise *no longer listed*. "
+        "Never *cancelled*.",
+        again="Nothing was to be sent.",
+        refresh="If more than a fifth is gone at once, the listing is not believed: "
+        "*failing since 10:42*. Otherwise each missing one is read by itself.",
+        listings=(
+            Listing(
+                name="empty-list",
+                words="a fifth or more of them",
+                fault=Twists(change=empty),
+                refresh=NOT_BELIEVED,
+                why="suspicious",
+                bookings=25,
+            ),
+            Listing(
+                name="one-is-missing",
+                words="a few, which can be read by themselves",
+                fault=Twists(change=without_the_first),
+                refresh=GOES_ON,
+            ),
+            Listing(
+                name="missing-and-unreadable",
+                words="a few, which cannot",
+                fault=Forgets(),
+                where="look",
+                refresh=GOES_ON,
+                status="gone",
+            ),
+        ),
+    ),
+    Chapter(
+        happens="A listing contradicts what was cancelled here",
+        read="*Cancelled*. If a later listing still shows it booked: *Confirmed, but listed as "
+        "booked again*, for a person.",
+        again="Nothing by itself.",
+        refresh="Goes on as usual; what a listing says that began before the cancellation is "
+        "not believed.",
+        elsewhere=(
+            Elsewhere(
+                words="it began before the cancellation",
+                proofs=("tests/faults/test_sync.py::test_a_listing_that_began_before",),
+            ),
+            Elsewhere(
+                words="it goes on showing it; at CareValidate that is normal for ten minutes",
+                proofs=(
+                    "tests/faults/test_sync.py::test_a_yes_that_no_listing_bears_out",
+                    "tests/services/test_sync.py::"
+                    "test_carevalidate_may_linger_and_is_reported_only_after_ten_minutes",
+                ),
             ),
         ),
     ),

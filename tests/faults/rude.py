@@ -72,12 +72,20 @@ class Caller:
     """One request on one connection, and what can be done to it."""
 
     def __init__(
-        self, server: RudeServer, connection: socket.socket, world: World, request: Request
+        self,
+        server: RudeServer,
+        connection: socket.socket,
+        world: World,
+        request: Request,
+        *,
+        is_first: bool,
     ) -> None:
         self.server = server
         self.connection = connection
         self.world = world
         self.request = request
+        self.is_first = is_first
+        """On its connection."""
         self.is_over = False
 
     @property
@@ -335,14 +343,16 @@ def _bomb() -> bytes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClosesAfterReads(Fault):
-    """Hangs up after each answer without having said so: kept-alive connections are stale."""
+class BreaksOnReuse(Fault):
+    """Answers once on each connection: a second request on it finds it stale."""
 
     applied: bool = True
 
     def meet(self, caller: Caller) -> None:
-        caller.send(caller.served())
-        caller.hang_up()
+        if caller.is_first:
+            caller.send(caller.served())
+        else:
+            caller.reset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -620,7 +630,9 @@ class RudeServer:
     # --- talking
 
     def _talk(self, connection: socket.socket) -> None:
-        while (request := _read_request(connection)) is not None:
+        for number in count():
+            if (request := _read_request(connection)) is None:
+                return
             world = self.sandbox.world_at(request.path)
             if world is None:
                 raise OSError(f"No provider lives at {request.path}.")
@@ -631,7 +643,7 @@ class RudeServer:
                 headers=request.headers,
                 body=request.body,
             )
-            caller = Caller(self, connection, world, below)
+            caller = Caller(self, connection, world, below, is_first=number == 0)
             self._fault_for(caller).meet(caller)
             if caller.is_over:
                 return
@@ -661,19 +673,20 @@ class RudeServer:
                 body=request.body,
             )
         )
-        if self._is_then and self._then is not None and request.method == "GET":
-            return self._then
-        if operation == "cancel":
-            self._is_then = True
-        elif request.method == "GET":
+        fault = self._planned(operation, is_read=request.method == "GET")
+        if request.method == "GET" and fault == Works():
             self._remember(caller)
+        return fault
+
+    def _planned(self, operation: str, *, is_read: bool) -> Fault:
+        if is_read and self._is_then and self._then is not None:
+            return self._then
+        self._is_then = self._is_then or operation == "cancel"
         if self._plan is None:
             return Works()
         where, fault = self._plan
-        if isinstance(fault, ClosesAfterReads):
-            return fault
-        meant = request.method == "GET" if where == "look" else operation == where
-        return fault if meant else Works()
+        meant = is_read if where == "look" else operation == where
+        return fault if meant or isinstance(fault, BreaksOnReuse) else Works()
 
 
 def _key(caller: Caller) -> str:
