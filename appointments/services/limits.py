@@ -145,7 +145,9 @@ class _Budgeted(Gate):
             time.sleep(wait / timedelta(seconds=1))
 
     def turned_away(self, wait: timedelta | None) -> None:
-        closed_until = timezone.now() + min(wait or timedelta(0), LONGEST_CLOSURE)
+        # A figure that makes no sense says at least that we come too often.
+        closure = LONGEST_CLOSURE if wait is None else min(wait, LONGEST_CLOSURE)
+        closed_until = timezone.now() + closure
         RequestBudget.objects.filter(connection=self.connection).update(closed_until=closed_until)
 
     def _pay(self) -> timedelta:

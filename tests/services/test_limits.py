@@ -146,6 +146,23 @@ def test_a_provider_that_is_busy_is_left_alone_by_all(
     assert desk.work(waiting).state == State.CONFIRMED
 
 
+@pytest.mark.parametrize("figure", ["-5", "soon", "9" * 30])
+def test_a_figure_that_makes_no_sense_still_means_too_often(
+    figure: str, desk: Desk, clock: time_machine.Traveller
+) -> None:
+    """The first is not sent; the next of many waits two minutes instead of being turned away."""
+    first, second = desk.book("meetergo"), desk.book("meetergo")
+    desk.fault("meetergo", "status", status=429, body={}, headers={"Retry-After": figure})
+    assert desk.cancel(first).state == State.NOT_SENT
+
+    waiting = desk.cancel(second)
+    assert (waiting.state, answers(waiting)) == (State.REQUESTED, [])
+
+    clock.shift(121)
+    lanes.call_in(desk.connection("meetergo").pk)
+    assert desk.work(waiting).state == State.CONFIRMED
+
+
 def test_standing_back_for_people_is_no_failure(desk: Desk, clock: time_machine.Traveller) -> None:
     """The strip does not turn red because somebody cancels a lot."""
     desk.book("huskyvoice")
