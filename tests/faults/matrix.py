@@ -352,6 +352,42 @@ def course(case: Case, slug: str, *, stays: bool) -> Course:
             return Course(ending=first, answers=(str(kind),) if kind else ())
 
 
+# --- how the rest of a batch goes on ----------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rest:
+    """What one provider's part of a batch does when a cancellation of it ends like this."""
+
+    tried: int | None
+    """After so many in a row the others are held back; None: each gets its turn."""
+    paused: str = ""
+    """Why it pauses until a person looks; empty: it does not."""
+
+
+GO_ON = Rest(tried=None)
+WAIT = Rest(tried=1)
+
+
+def rest_of_batch(case: Case, slug: str) -> Rest:
+    """
+    What *case* at every cancellation of a batch does to the others at *slug*.
+
+    The parts at other providers never notice.
+    """
+    match case.ending(slug):
+        case ending if ending == NOT_SENT_YET:
+            return Rest(tried=3, paused="not_sent")
+        case ending if ending == UNKNOWN:
+            return Rest(tried=2, paused="unknown")
+        case ending if ending in (BUSY, TURNED_AWAY):
+            return WAIT
+        case ending if ending == REFUSED and case.cause(slug) in ("credentials", "permission"):
+            return Rest(tried=1, paused="refused")
+        case _:
+            return GO_ON
+
+
 def all_cases() -> list[Case]:
     return [case for chapter in CHAPTERS for case in chapter.cases]
 
