@@ -320,6 +320,10 @@ class Chapter:
     listings: tuple[Listing, ...] = ()
     elsewhere: tuple[Elsewhere, ...] = ()
 
+    @property
+    def parts(self) -> list[Case | Listing | Elsewhere]:
+        return [*self.cases, *self.listings, *self.elsewhere]
+
 
 def course(case: Case, slug: str, *, stays: bool) -> Course:
     """
@@ -596,19 +600,26 @@ def at_date(*, ahead: timedelta) -> Says:
     )
 
 
-UNKNOWN_AGAIN = (
-    "Nothing by itself, but once at MijnKlantportaal and HuskyVoice, where a repeat is harmless, "
-    "and only after a read shows it still booked. It is read after 5 s, 30 s, 2, 5 and 15 minutes: "
-    "cancelled is then shown as cancelled; still booked goes to **Unsettled**, for a person."
+def _lower_first(words: str) -> str:
+    return words[0].lower() + words[1:]
+
+
+CANCELS = "tests/services/test_cancel.py"
+BY_READING = (
+    "Settled by reading; sent once more only at MijnKlantportaal and HuskyVoice, if it is still "
+    "booked"
 )
-FAILING = "The list stays as it was, *failing since 10:42*; tried again by itself, ever less often."
+FAILING = "Stays as it was, *failing since 10:42*"
+AS_BEFORE = "Nothing new: the row stays as it was read last"
+NOTHING_SENT = "Nothing was to be sent"
+AS_USUAL = "Goes on as usual"
 
 
 CHAPTERS: tuple[Chapter, ...] = (
     Chapter(
         happens="It cannot be reached, so nothing left us",
-        read="*Waiting for …: nothing was done there yet*, then *Not sent. Nobody was told.*",
-        again="By itself, after 1, 4 and 15 seconds; after that only by you.",
+        read="*Waiting for …*: nothing was done there yet; in the end *Not sent*: nobody was told",
+        again="By itself, three times within half a minute; after that only by you",
         refresh=FAILING,
         cases=(
             Case(
@@ -658,7 +669,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter(
         happens="The request left us, and no whole answer came back",
         read="*Outcome unknown, we are checking*",
-        again=UNKNOWN_AGAIN,
+        again=BY_READING,
         refresh=FAILING,
         cases=(
             Case(
@@ -757,7 +768,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter(
         happens="It has a fault on its side",
         read="*Outcome unknown, we are checking*",
-        again=UNKNOWN_AGAIN,
+        again=BY_READING,
         refresh=FAILING,
         cases=(
             *(
@@ -788,7 +799,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter(
         happens="It answers, but not with anything documented",
         read="*Outcome unknown, we are checking*",
-        again=UNKNOWN_AGAIN,
+        again=BY_READING,
         refresh="The page is not believed. " + FAILING,
         cases=(
             Case(
@@ -956,7 +967,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter(
         happens="It sends us to another address",
         read="*Outcome unknown, we are checking*",
-        again="Nobody goes there. " + UNKNOWN_AGAIN,
+        again="Nobody goes there. " + BY_READING,
         refresh=FAILING,
         cases=(
             *(
@@ -987,9 +998,9 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         happens="It does not accept our key, or the key may not do this",
-        read="*Refused by …*, why, and *It is still booked.* Ask an administrator.",
-        again="Never.",
-        refresh=FAILING + " The other providers go on.",
+        read="*Refused by …*, why, and *It is still booked*. Ask an administrator",
+        again="Never",
+        refresh=FAILING + ". The other providers go on",
         cases=(
             Case(
                 name="401",
@@ -1022,8 +1033,8 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         happens="It says no, and a second look shows it still booked",
-        read="*Refused by …*, why, and *It is still booked.*",
-        again="Never by itself; you may mend the cause and ask again.",
+        read="*Refused by …*, why, and *It is still booked*",
+        again="Never by itself; you may mend the cause and ask again",
         refresh=FAILING,
         cases=(
             Case(
@@ -1075,13 +1086,22 @@ CHAPTERS: tuple[Chapter, ...] = (
                 at=(MEETERGO, CARE, HUSKY),
             ),
         ),
+        elsewhere=(
+            Elsewhere(
+                words="by its clock it is too late (the dialog warns before, and lets you try)",
+                proofs=(
+                    f"{CANCELS}::test_huskyvoice_policy_refusal_is_shown_as_refused",
+                    "tests/browser/test_cancel.py::test_huskyvoice_with_a_policy_warning",
+                ),
+            ),
+        ),
     ),
     Chapter(
         happens="It says no, and the second look does not show it booked",
         read="*It was already cancelled*, if it shows so; otherwise *Outcome unknown, "
         "we are checking*",
-        again="Never, where it is gone or cannot be read. " + UNKNOWN_AGAIN,
-        refresh="As with any other answer of this kind.",
+        again="Never where it is gone or cannot be read; then it is for a person",
+        refresh=AS_USUAL,
         cases=(
             Case(
                 name="409-already",
@@ -1130,9 +1150,8 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter(
         happens="After an unclear answer, reading does not help either",
         read="*Outcome unknown, we are checking*, then *A person has to find out*",
-        again="Once at MijnKlantportaal and HuskyVoice if they still show it booked; elsewhere "
-        "never.",
-        refresh="As with any other answer of this kind.",
+        again=BY_READING,
+        refresh=AS_USUAL,
         cases=(
             Case(
                 name="silent-from-then-on",
@@ -1177,9 +1196,9 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         happens="It is busy",
-        read="*Waiting for …: it is busy*, and when the next try is; you can take it back",
-        again="Once, if it asks for two minutes or less; then *Not sent*.",
-        refresh=FAILING + " Never sooner than it asked for, if that is an hour or less.",
+        read="*Waiting for …*: it is busy, and when the next try is; in the end *Not sent*",
+        again="Once, by itself, when it asked for; after that only by you",
+        refresh=FAILING + ". Never sooner than it asked for, up to an hour",
         cases=(
             Case(
                 name="429",
@@ -1221,8 +1240,8 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         happens="It is busy and asks for more than two minutes, or for nonsense",
-        read="*Not sent. The request was turned away, and nobody was told.*",
-        again="Only by you.",
+        read="*Not sent*: the request was turned away, and nobody was told",
+        again="Only by you",
         refresh=FAILING,
         cases=(
             *(
@@ -1258,8 +1277,8 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter(
         happens="It answers oddly, but clearly",
         read="*Cancelled*, with the time at which it confirmed",
-        again="Nothing: it is done.",
-        refresh="Goes on as usual.",
+        again="Nothing: it is done",
+        refresh=AS_USUAL + "; after a stale connection, *failing since 10:42* until the next try",
         cases=(
             Case(
                 name="no-fault",
@@ -1292,9 +1311,9 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         happens="A listing has records that make no sense",
-        read="Nothing new: the row stays as it was read last.",
-        again="Nothing was to be sent.",
-        refresh="The record is set aside and counted; all others are read.",
+        read=AS_BEFORE,
+        again=NOTHING_SENT,
+        refresh="The record is set aside and counted; all others are read",
         listings=(
             *(
                 Listing(
@@ -1335,9 +1354,10 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         happens="A listing has a status that no documentation names",
-        read="The provider's own word; it cannot be cancelled from here.",
-        again="Nothing was to be sent.",
-        refresh="Goes on as usual. At CareValidate, whatever is listed is booked.",
+        read="The provider's own word; it cannot be cancelled from here. At CareValidate, "
+        "whatever is listed is booked",
+        again=NOTHING_SENT,
+        refresh=AS_USUAL,
         listings=(
             Listing(
                 name="unknown-status",
@@ -1358,8 +1378,8 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         happens="A listing turns in circles or never ends",
-        read="Nothing new: the rows stay as they were read last.",
-        again="Nothing was to be sent.",
+        read=AS_BEFORE,
+        again=NOTHING_SENT,
         refresh="Given up, at the latest after 200 pages. " + FAILING,
         listings=(
             Listing(
@@ -1382,15 +1402,15 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         happens="Bookings are missing from a listing",
-        read="*booked* as before, if it can be read by itself; otherwise *no longer listed*. "
-        "Never *cancelled*.",
-        again="Nothing was to be sent.",
-        refresh="If more than a fifth is gone at once, the listing is not believed: "
-        "*failing since 10:42*. Otherwise each missing one is read by itself.",
+        read="As before, if it can be read by itself; otherwise *no longer listed*. Never "
+        "*cancelled*",
+        again=NOTHING_SENT,
+        refresh="If more than a fifth is gone at once, the listing is not believed, *failing since "
+        "10:42*; otherwise each missing one is read by itself",
         listings=(
             Listing(
                 name="empty-list",
-                words="a fifth or more of them",
+                words="more than a fifth of them, and at least twenty",
                 fault=Twists(change=empty),
                 refresh=NOT_BELIEVED,
                 why="suspicious",
@@ -1414,11 +1434,10 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         happens="A listing contradicts what was cancelled here",
-        read="*Cancelled*. If a later listing still shows it booked: *Confirmed, but listed as "
-        "booked again*, for a person.",
-        again="Nothing by itself.",
-        refresh="Goes on as usual; what a listing says that began before the cancellation is "
-        "not believed.",
+        read="*Cancelled*; if a later listing still shows it booked, *Confirmed, but listed as "
+        "booked again*, for a person",
+        again="Nothing by itself",
+        refresh="What a listing says that began before the cancellation is not believed",
         elsewhere=(
             Elsewhere(
                 words="it began before the cancellation",
@@ -1430,6 +1449,128 @@ CHAPTERS: tuple[Chapter, ...] = (
                     "tests/faults/test_sync.py::test_a_yes_that_no_listing_bears_out",
                     "tests/services/test_sync.py::"
                     "test_carevalidate_may_linger_and_is_reported_only_after_ten_minutes",
+                ),
+            ),
+        ),
+    ),
+    Chapter(
+        happens="It cannot be read just before sending, for any of the reasons above",
+        read="*Waiting for …*: it cannot be read at the moment; in the end *Not sent*",
+        again="Nothing is sent unseen. Read again by itself for ten minutes, then only by you",
+        refresh=FAILING,
+        elsewhere=(
+            Elsewhere(
+                words="",
+                proofs=(
+                    "tests/faults/test_cancel.py::test_a_fault_before_sending",
+                    "tests/faults/test_cancel.py::test_a_provider_that_cannot_be_read_for_ten_minutes",
+                ),
+            ),
+        ),
+    ),
+    Chapter(
+        happens="The booking is another one by now",
+        read="*It was already cancelled*, or *Withdrawn, nothing was sent*, and what changed",
+        again="Never",
+        refresh=AS_USUAL,
+        elsewhere=(
+            Elsewhere(
+                words="somebody cancelled it at the provider",
+                proofs=(
+                    f"{CANCELS}::test_what_was_cancelled_meanwhile_is_found_and_nothing_is_sent",
+                ),
+            ),
+            Elsewhere(
+                words="its time, its people or its status changed",
+                proofs=(f"{CANCELS}::test_a_moved_appointment_is_withdrawn_and_nothing_is_sent",),
+            ),
+            Elsewhere(
+                words="the page was older than that",
+                proofs=(f"{CANCELS}::test_a_stale_page_is_told_and_nothing_is_recorded",),
+            ),
+        ),
+    ),
+    Chapter(
+        happens="Somebody clicks twice, or two people click",
+        read="The one outcome; the second person reads who was faster, and when",
+        again="Sent once",
+        refresh=AS_USUAL,
+        elsewhere=(
+            Elsewhere(
+                words="a double click, *back*, the form sent again",
+                proofs=(f"{CANCELS}::test_the_same_form_twice_is_one_intent",),
+            ),
+            Elsewhere(
+                words="two people, or two tabs",
+                proofs=(
+                    f"{CANCELS}::test_a_second_person_sees_who_was_faster",
+                    "tests/browser/test_cancel.py::test_a_second_person_is_told_who_was_faster",
+                ),
+            ),
+        ),
+    ),
+    Chapter(
+        happens="The session ends while the dialog is open",
+        read="The login, which leads back to the dialog",
+        again="Nothing was recorded; press the button again",
+        refresh=AS_USUAL,
+        elsewhere=(
+            Elsewhere(
+                words="",
+                proofs=(
+                    "tests/browser/test_cancel.py::test_an_expired_session_keeps_what_was_typed",
+                    "tests/views/test_access.py::"
+                    "test_a_script_without_a_session_gets_an_address_and_no_page",
+                ),
+            ),
+        ),
+    ),
+    Chapter(
+        happens="The worker dies",
+        read="As before, if nothing had left us; otherwise *Outcome unknown, we are checking*",
+        again="The next worker goes on. What may have been sent is " + _lower_first(BY_READING),
+        refresh="The next one begins anew",
+        elsewhere=(
+            Elsewhere(
+                words="before or while it sends",
+                proofs=(
+                    f"{CANCELS}::"
+                    "test_a_worker_lost_while_sending_leaves_an_unknown_that_reads_settle",
+                ),
+            ),
+            Elsewhere(
+                words="in the middle of a batch",
+                proofs=("tests/services/test_batch.py::test_a_crash_resumes_with_the_rest",),
+            ),
+        ),
+    ),
+    Chapter(
+        happens="No worker runs",
+        read="A warning above the list; the outcome goes on saying that nothing was sent yet",
+        again="Never after ten minutes: an old click does not fire later",
+        refresh="Stays as it was",
+        elsewhere=(
+            Elsewhere(
+                words="",
+                proofs=(
+                    "tests/views/test_list.py::test_a_silent_worker_is_said",
+                    f"{CANCELS}::test_nothing_is_sent_after_its_lifetime",
+                ),
+            ),
+        ),
+    ),
+    Chapter(
+        happens="The portal's own database cannot be written",
+        read="Before sending: an error, and nothing is recorded. After it: *Sending*, until the "
+        "answer is recorded",
+        again="Without a record nothing is sent. An answer is kept in a file and brought back",
+        refresh="Stays as it was",
+        elsewhere=(
+            Elsewhere(
+                words="",
+                proofs=(
+                    "tests/services/test_spill.py::test_the_answer_comes_back_and_confirms",
+                    "tests/services/test_spill.py::test_without_a_database_the_file_stays",
                 ),
             ),
         ),
