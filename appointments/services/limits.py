@@ -148,7 +148,13 @@ class _Budgeted(Gate):
         # A figure that makes no sense says at least that we come too often.
         closure = LONGEST_CLOSURE if wait is None else min(wait, LONGEST_CLOSURE)
         closed_until = timezone.now() + closure
-        RequestBudget.objects.filter(connection=self.connection).update(closed_until=closed_until)
+        try:
+            RequestBudget.objects.filter(connection=self.connection).update(
+                closed_until=closed_until
+            )
+        except (OperationalError, InterfaceError):
+            # The answer itself must not be lost over it: nothing was done, and that is known.
+            logger.warning("A closure of connection %s was not noted.", self.connection.pk)
 
     def _pay(self) -> timedelta:
         """Pay for one request; zero if that was possible, otherwise how long to wait."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.db import OperationalError
 from django.utils import timezone
 
 from appointments.domain import RateLimited
@@ -161,6 +162,20 @@ def test_a_figure_that_makes_no_sense_still_means_too_often(
     clock.shift(121)
     lanes.call_in(desk.connection("meetergo").pk)
     assert desk.work(waiting).state == State.CONFIRMED
+
+
+def test_a_busy_answer_is_not_lost_with_the_database(
+    desk: Desk, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says that nothing was done: to forget that would make the outcome unknown."""
+    at_work = gate(desk.connection("meetergo"), Urgency.WORK)
+
+    def gone(**_: object) -> None:
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(limits.RequestBudget.objects, "filter", gone)
+
+    at_work.turned_away(timedelta(seconds=30))
 
 
 def test_standing_back_for_people_is_no_failure(desk: Desk, clock: time_machine.Traveller) -> None:
