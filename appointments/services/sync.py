@@ -99,7 +99,8 @@ def sync(connection: Connection, *, sparing: bool = False) -> SyncRun | None:
             _end(run, SyncRun.Outcome.FAILED, why=error.why)
             _note(connection, pause=_rest(connection))
         else:
-            _fail(run, error.why, wait=error.wait)
+            # Without a figure that makes sense, as long as the connection stays closed for it.
+            _fail(run, error.why, wait=limits.LONGEST_CLOSURE if error.wait is None else error.wait)
     except ProviderError as error:
         _fail(run, error.why)
     except CannotDecrypt:

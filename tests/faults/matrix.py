@@ -247,7 +247,7 @@ class Case:
     settles: Mapping[str, Course] | None = None
     """By provider, how it goes on; None: as `course` has it."""
     waits: Mapping[str, int] | None = None
-    """By provider, seconds until the next try that it asks for."""
+    """By provider, seconds until the next try: as it asks for, or as nonsense is taken."""
 
     look: Ending | None = UNSEEN
     """The same fault, met by the read before sending; None: that would be another case."""
@@ -1249,7 +1249,7 @@ CHAPTERS: tuple[Chapter, ...] = (
                     name=f"429-{name}",
                     words=words,
                     fault=in_seconds(value),
-                    waits=dict.fromkeys(PROVIDERS, int(value)) if name == "a-day" else None,
+                    waits=dict.fromkeys(PROVIDERS, 86400 if name == "a-day" else 120),
                     cancel=TURNED_AWAY,
                     why="rate_limited",
                     look=MAY_NOT_LOOK,
