@@ -674,7 +674,7 @@ class RudeServer:
             )
         )
         fault = self._planned(operation, is_read=request.method == "GET")
-        if request.method == "GET" and fault == Works():
+        if isinstance(self._then, Lags) and request.method == "GET" and fault == Works():
             self._remember(caller)
         return fault
 

@@ -46,7 +46,10 @@ LASTING = list(
 In which it makes a difference whether the fault is over by the next request: one of each cause,
 because the ledger knows no more of the fault than that.
 """
-LOOKS = [case for case in CASES if case.look is not None]
+LOOKS = list(
+    {(case.look, case.why): case for case in reversed(CASES) if case.look is not None}.values()
+)
+"""One of each cause, for the same reason."""
 
 
 @every_case(CASES)

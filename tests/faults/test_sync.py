@@ -33,6 +33,8 @@ from tests.faults.matrix import (
 from tests.faults.rude import Fault, Lags, RudeServer, Says, Where
 
 CASES = [case for case in all_cases() if case.refresh is not None]
+CAUSES = list({(case.run_why or case.why): case for case in reversed(CASES)}.values())
+"""One of each, because our side knows no more of the fault than that."""
 LONGEST_PAUSE = 3600
 """Seconds."""
 
@@ -66,11 +68,11 @@ def test_a_refresh(case: Case, slug: str, desk: Desk, rude: RudeServer) -> None:
     """
     Either it is whole, or our rows stay as they are and the strip says since when it fails.
 
-    Nothing is asked twice in one run. When the fault is over, the next run mends it all.
+    Nothing is asked twice in one run.
     """
     refresh = case.refreshing(slug)
     assert refresh is not None
-    appointment = known(desk, slug)
+    known(desk, slug)
     before = contents(slug)
 
     run = refreshed(desk, slug, rude, case.fault)
@@ -86,9 +88,18 @@ def test_a_refresh(case: Case, slug: str, desk: Desk, rude: RudeServer) -> None:
     assert_nothing_asked_twice(desk, slug)
     assert_pause(desk.connection(slug), run, asked=(case.waits or {}).get(slug, 0))
 
+
+@every_case(CAUSES)
+def test_the_refresh_after_a_fault(case: Case, slug: str, desk: Desk, rude: RudeServer) -> None:
+    """When the fault is over, the next planned run mends it all."""
+    appointment = known(desk, slug)
+    refreshed(desk, slug, rude, case.fault)
+
     health = ConnectionHealth.objects.get(connection=desk.connection(slug))
     with time_machine.travel(health.next_sync_at, tick=True):
-        assert sync(desk.connection(slug)).outcome == SyncRun.Outcome.COMPLETE  # type: ignore[union-attr]
+        run = sync(desk.connection(slug))
+        assert run is not None
+        assert run.outcome == SyncRun.Outcome.COMPLETE
         assert_strip(desk, slug, GOES_ON)
     appointment.refresh_from_db()
     assert appointment.status == Status.BOOKED
