@@ -173,7 +173,7 @@ def test_a_busy_answer_is_not_lost_with_the_database(
     def gone(**_: object) -> None:
         raise OperationalError("the server closed the connection")
 
-    monkeypatch.setattr(limits.RequestBudget.objects, "filter", gone)
+    monkeypatch.setattr(RequestBudget.objects, "filter", gone)
 
     at_work.turned_away(timedelta(seconds=30))
 
