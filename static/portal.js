@@ -158,7 +158,7 @@
   }
 
   function enhance() {
-    for (const one of document.querySelectorAll("[data-copy], [data-help]")) one.hidden = false;
+    for (const one of document.querySelectorAll("[data-copy], [data-help], [data-print]")) one.hidden = false;
     markOpenRow();
     fillFromLook();
     nameTheAct();
@@ -294,6 +294,7 @@
     const day = target.closest("[data-pick-day]");
     if (day) pickAll(day.closest("section").querySelectorAll(".pick"), true);
     if (target.closest("[data-help]")) help.showModal();
+    if (target.closest("[data-print]")) print();
     const copy = target.closest("[data-copy]");
     if (copy) copied(copy);
     for (const menu of document.querySelectorAll(".menu[open]")) {

@@ -7,6 +7,7 @@ from appointments.models.budgets import RequestBudget
 from appointments.models.cancellations import (
     Cancellation,
     CancellationEvent,
+    ConcernedPerson,
     ProviderAnswer,
     ProviderCall,
     ReasonPreset,
@@ -22,6 +23,7 @@ __all__ = [
     "Booking",
     "Cancellation",
     "CancellationEvent",
+    "ConcernedPerson",
     "Connection",
     "ConnectionHealth",
     "ProviderAnswer",

@@ -221,14 +221,18 @@ class Attendee(models.Model):
 
     @property
     def label(self) -> str:
-        """
-        What to call this person: name, or what is known instead.
+        """What to call this person: name, or what is known instead."""
+        return name_of(self.name or self.email or self.phone)
 
-        Without the characters that turn the direction of writing: in the middle of a sentence one
-        of them would draw its warning backwards.
-        """
-        known = self.name or self.email or self.phone
-        return _TURNS_DIRECTION.sub("", known).strip() or "Unnamed person"
+
+def name_of(known: str) -> str:
+    """
+    What to call somebody of whom *known* is known.
+
+    Without the characters that turn the direction of writing: in the middle of a sentence one
+    of them would draw its warning backwards.
+    """
+    return _TURNS_DIRECTION.sub("", known).strip() or "Unnamed person"
 
 
 def fold(text: str) -> str:

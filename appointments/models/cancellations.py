@@ -24,7 +24,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from appointments.domain import Facts, Scope
-from appointments.models.appointments import Appointment
+from appointments.models.appointments import Appointment, name_of
 from appointments.models.batches import Batch
 from appointments.models.connections import Connection
 
@@ -350,6 +350,36 @@ class Cancellation(models.Model):
             )
         for name, value in values.items():
             setattr(self, name, value)
+
+
+class ConcernedPerson(models.Model):
+    """
+    Somebody whom a cancellation concerns, as known when it was asked for.
+
+    Kept apart from the attendees: a provider may list nobody any more once it is cancelled, and
+    then nobody would know whom to ring.
+    """
+
+    cancellation = models.ForeignKey(Cancellation, models.CASCADE, related_name="people")
+    name = models.TextField(blank=True)
+    email = models.TextField(blank=True)
+    phone = models.TextField(blank=True)
+    is_told = models.BooleanField()
+    """Whether the provider is documented to tell this person."""
+    reached_at = models.DateTimeField(null=True)
+    reached_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
+    )
+
+    class Meta:
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def label(self) -> str:
+        return name_of(self.name or self.email or self.phone)
 
 
 class CancellationEvent(models.Model):

@@ -28,6 +28,7 @@ from appointments.models import (
     BatchLane,
     Cancellation,
     CancellationEvent,
+    ConcernedPerson,
     Connection,
 )
 from appointments.models.cancellations import OPEN, Event, IllegalTransition, State
@@ -36,6 +37,7 @@ from appointments.services.cancel import (
     LIFETIME,
     Wish,
     asked,
+    concerned,
     conflict_of,
     intent,
 )
@@ -137,6 +139,7 @@ def _record(batch: Batch, versions: Mapping[int, str]) -> None:
     )
     Cancellation.objects.bulk_create(intents)
     CancellationEvent.objects.bulk_create(asked(one) for one in intents)
+    ConcernedPerson.objects.bulk_create(person for one in intents for person in concerned(one))
     batch.save(update_fields=("excluded",))
     for connection in places:
         wake(CALL_IN, connection.pk)

@@ -18,12 +18,13 @@ from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from appointments.domain import CapabilityMissing, Scope
+from appointments.domain import CapabilityMissing, Informs, Scope
 from appointments.models import (
     Appointment,
     Attendee,
     Cancellation,
     CancellationEvent,
+    ConcernedPerson,
     Connection,
 )
 from appointments.models.cancellations import Event, IllegalTransition, State
@@ -205,10 +206,29 @@ def asked(cancellation: Cancellation) -> CancellationEvent:
     )
 
 
+def concerned(cancellation: Cancellation) -> list[ConcernedPerson]:
+    """Whom *cancellation* concerns as far as we know now, not yet saved."""
+    row = cancellation.appointment
+    tells = row.capabilities.informs is Informs.ALL_PARTICIPANTS
+    return [
+        ConcernedPerson(
+            cancellation=cancellation,
+            name=one.name,
+            email=one.email,
+            phone=one.phone,
+            is_told=tells and bool(one.email),
+        )
+        for one in row.attendees.all()
+        if cancellation.scope != Scope.ATTENDEE
+        or one.external_id == cancellation.attendee_external_id
+    ]
+
+
 def _record(row: Appointment, *, by: User, wish: Wish, form_key: UUID) -> Cancellation:
     cancellation = intent(row, by=by, wish=wish, form_key=form_key, now=timezone.now())
     cancellation.save()
     asked(cancellation).save()
+    ConcernedPerson.objects.bulk_create(concerned(cancellation))
     wake(PROCESS_CANCELLATION, cancellation.pk)
     return cancellation
 

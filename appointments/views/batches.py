@@ -13,19 +13,30 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.forms import BatchForm, keys_of
-from appointments.models import Appointment, Batch, BatchLane, Cancellation, Connection
+from appointments.models import (
+    Appointment,
+    Batch,
+    BatchLane,
+    Cancellation,
+    ConcernedPerson,
+    Connection,
+)
 from appointments.models.cancellations import State
 from appointments.services import batch as batches
 from appointments.services.batch import Line, Progress
+from appointments.services.calls import note_reached, people_to_ring
 from appointments.views.appointments import facts
+from appointments.views.files import csv_file
 from appointments.views.polling import STEADY, knows, token_of
 from appointments.views.request import StaffRequest, see_other, wants_fragment
 from appointments.wording import (
     batch_notice,
     batch_told,
     exclusion,
+    moment,
     outcome,
     pause_sentence,
+    when_short,
 )
 
 MAY_VIEW = "appointments.view_appointment"
@@ -130,6 +141,61 @@ def resume(request: StaffRequest, pk: int, connection: int) -> HttpResponse:
     return redirect(batch)
 
 
+@require_safe
+@permission_required(MAY_CANCEL, raise_exception=True)
+def calls(request: StaffRequest, pk: int) -> HttpResponse:
+    """Show whom nobody demonstrably told, to be rung and ticked."""
+    batch = _batch(pk)
+    people = [_call(one) for one in people_to_ring(batch).prefetch_related(_ATTENDEES)]
+    context = {
+        "batch": batch,
+        "people": people,
+        "reached": sum(one["person"].reached_at is not None for one in people),
+        "open": batches.progress(batch).unclear + batches.progress(batch).waiting,
+    }
+    return render(request, "appointments/calls.html", context)
+
+
+@require_http_methods(["POST"])
+@permission_required(MAY_CANCEL, raise_exception=True)
+def reached(request: StaffRequest, pk: int, person: int) -> HttpResponse:
+    """Tick somebody of the call list, or take the tick back."""
+    batch = _batch(pk)
+    found = get_object_or_404(people_to_ring(batch), pk=person)
+    note_reached(found, by=request.user, is_reached=request.POST.get("reached") == "yes")
+    if not wants_fragment(request):
+        return redirect("calls", pk)
+    return render(request, "appointments/calls.html#call", {"batch": batch, "one": _call(found)})
+
+
+@require_safe
+@permission_required(MAY_CANCEL, raise_exception=True)
+def calls_file(request: StaffRequest, pk: int) -> HttpResponse:
+    """The call list as a CSV file."""
+    people = people_to_ring(_batch(pk)).prefetch_related(_ATTENDEES)
+    lines = (
+        (
+            one.label,
+            one.phone,
+            one.email,
+            when_short(one.cancellation.appointment),
+            one.cancellation.connection.name,
+            one.cancellation.reason,
+            moment(one.reached_at) if one.reached_at else "",
+        )
+        for one in people
+    )
+    header = ("Name", "Phone", "E-mail", "Appointment", "Account", "Reason", "Reached")
+    return csv_file(f"calls-{pk}.csv", header, lines)
+
+
+_ATTENDEES = "cancellation__appointment__attendees"
+
+
+def _call(person: ConcernedPerson) -> dict[str, Any]:
+    return {"person": person, "facts": facts(person.cancellation.appointment)}
+
+
 def _batch(pk: int) -> Batch:
     return get_object_or_404(Batch.objects.select_related("requested_by", "stopped_by"), pk=pk)
 
@@ -152,6 +218,7 @@ def _progress_context(batch: Batch) -> dict[str, Any]:
         "rows": [_row(one) for one in sorted(items, key=_matters)],
         "excluded": _excluded(batch),
         "can_stop": whole.waiting > 0,
+        "to_ring": people_to_ring(batch).count(),
         "poll_delay": "" if whole.is_over else STEADY,
         "token": token_of(seen, paused, batch.stopped_at),
     }
