@@ -31,7 +31,7 @@ PARTS = ("appointments", "portal", "static", "templates", "tests", "manage.py", 
 """What the tests need of the project. A copy holds neither data nor settings of this machine."""
 UNCHANGED = "unchanged"
 PLAIN = ("-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:playwright", "-p", "no:xdist")
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds for the tests of one mutant."""
 TESTS_FAILED = 1
 """pytest's exit code for that and nothing else; a file that cannot be imported has another."""
