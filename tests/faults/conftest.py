@@ -11,8 +11,11 @@ from appointments.providers import transport
 from appointments.sandbox.core import Sandbox
 from tests.desk import Desk
 from tests.faults.certificates import trusted
-from tests.faults.matrix import Case, Listing
 from tests.faults.rude import RudeServer
+from tests.faults.rules import (
+    Case,
+    Listing,
+)
 
 
 @pytest.fixture

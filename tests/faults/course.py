@@ -20,8 +20,14 @@ from appointments.services import send
 from appointments.services.records import store
 from appointments.wording import outcome
 from tests.desk import Desk, answers
-from tests.faults.matrix import PROVIDERS, REPEAT_IS_SAFE, Case, Ending, Listing
 from tests.faults.rude import Fault
+from tests.faults.rules import (
+    PROVIDERS,
+    REPEAT_IS_SAFE,
+    Case,
+    Ending,
+    Listing,
+)
 
 SHORT = 0.4
 """Seconds, in place of a deadline that a test would otherwise have to sit out."""

@@ -45,7 +45,8 @@ def page() -> str:
 
 
 def table() -> Iterator[str]:
-    from tests.faults.matrix import CHAPTERS, Chapter
+    from tests.faults.matrix import CHAPTERS
+    from tests.faults.rules import Chapter
 
     def happens(chapter: Chapter) -> str:
         kinds = "; ".join(one.words for one in chapter.parts if one.words)

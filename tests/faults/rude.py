@@ -504,6 +504,8 @@ class RudeServer:
         self.stopping = threading.Event()
         self.sent = 0
         """Bytes."""
+        self.remembers = False
+        """Whether to keep what is shown, for `Lags`."""
         self._scheme = "https" if tls else "http"
         self._plan: tuple[Where, Fault] | None = None
         self._then: Fault | None = None
@@ -550,6 +552,7 @@ class RudeServer:
     def afterwards(self, fault: Fault | None) -> Iterator[None]:
         """Have every read meet *fault* from the next cancellation on, until the block ends."""
         self._then, self._is_then = fault, False
+        self.remembers = isinstance(fault, Lags)
         try:
             yield
         finally:
@@ -674,7 +677,7 @@ class RudeServer:
             )
         )
         fault = self._planned(operation, is_read=request.method == "GET")
-        if isinstance(self._then, Lags) and request.method == "GET" and fault == Works():
+        if self.remembers and request.method == "GET" and fault == Works():
             self._remember(caller)
         return fault
 

@@ -25,14 +25,16 @@ from tests.faults.course import (
     short_writes,
 )
 from tests.faults.matrix import (
+    all_cases,
+)
+from tests.faults.rude import RudeServer
+from tests.faults.rules import (
     CONFIRMED,
     PROVIDERS,
     Case,
-    all_cases,
     course,
     rest_of_batch,
 )
-from tests.faults.rude import RudeServer
 
 CASES = [case for case in all_cases() if case.then is None]
 """What happens to later reads makes no difference to the others of a batch."""

@@ -23,16 +23,18 @@ from tests.faults.course import (
     short_writes,
 )
 from tests.faults.matrix import (
+    all_cases,
+)
+from tests.faults.rude import Refuses, RudeServer
+from tests.faults.rules import (
     BUSY_BEFORE,
     CONFIRMED,
     SENT_AFTER,
     UNSEEN,
     Case,
     Course,
-    all_cases,
     course,
 )
-from tests.faults.rude import Refuses, RudeServer
 
 CASES = all_cases()
 LASTING = list(
@@ -47,7 +49,11 @@ In which it makes a difference whether the fault is over by the next request: on
 because the ledger knows no more of the fault than that.
 """
 LOOKS = list(
-    {(case.look, case.why): case for case in reversed(CASES) if case.look is not None}.values()
+    {
+        (case.look, case.why): case
+        for case in reversed(CASES)
+        if case.look is not None and not case.answer_only
+    }.values()
 )
 """One of each cause, for the same reason."""
 

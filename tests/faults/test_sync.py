@@ -19,6 +19,11 @@ from appointments.wording import freshness, outcome
 from tests.desk import SLUGS, Desk
 from tests.faults.course import every_case, known, short_reads
 from tests.faults.matrix import (
+    all_cases,
+    all_listings,
+)
+from tests.faults.rude import Fault, Lags, RudeServer, Says, Where
+from tests.faults.rules import (
     CARE,
     FAILS,
     GOES_ON,
@@ -27,12 +32,9 @@ from tests.faults.matrix import (
     Case,
     Listing,
     Refresh,
-    all_cases,
-    all_listings,
 )
-from tests.faults.rude import Fault, Lags, RudeServer, Says, Where
 
-CASES = [case for case in all_cases() if case.refresh is not None]
+CASES = [case for case in all_cases() if case.refreshing(case.at[0]) is not None]
 CAUSES = list({(case.run_why or case.why): case for case in reversed(CASES)}.values())
 """One of each, because our side knows no more of the fault than that."""
 LONGEST_PAUSE = 3600
@@ -190,6 +192,7 @@ def test_one_provider_that_fails_holds_up_no_other(slug: str, desk: Desk, rude: 
 def test_a_listing_that_began_before(slug: str, desk: Desk, rude: RudeServer) -> None:
     """It read the booking before the cancellation and arrives after it: the row stays cancelled."""
     appointment = known(desk, slug)
+    rude.remembers = True
     sync(desk.connection(slug))
     began = timezone.now()
     cancellation = desk.cancel(desk.row(slug, appointment.external_id))

@@ -12,9 +12,11 @@ from appointments.providers.registry import PROVIDERS as ADAPTERS
 from appointments.providers.transport import WRITE_DEADLINE
 from appointments.services import lanes, limits, reconcile, send
 from tests.desk import SLUGS, Desk
-from tests.faults import matrix, readme
+from tests.faults import matrix, readme, rules
 from tests.faults.matrix import (
     CHAPTERS,
+)
+from tests.faults.rules import (
     FAILS,
     NOT_BELIEVED,
     Case,
@@ -54,12 +56,12 @@ def test_a_chapter_says_what_its_cases_end_with(chapter: Chapter) -> None:
                 ends += _certain(course(case, slug, stays=True))
             for one in ends:
                 assert one.title.format(provider="…") in chapter.read
-    parts: list[Case | Listing] = [*chapter.cases, *chapter.listings]
-    if {one.refresh for one in parts} & {FAILS, NOT_BELIEVED}:
+    refreshes = {case.refreshing(slug) for case in chapter.cases for slug in case.at}
+    if (refreshes | {one.refresh for one in chapter.listings}) & {FAILS, NOT_BELIEVED}:
         assert "failing since" in chapter.refresh
 
 
-def _certain(ends: Course) -> list[matrix.Ending]:
+def _certain(ends: Course) -> list[rules.Ending]:
     """How it ends, unless nobody knows: that is told above the table for all."""
     return [] if "unknown" in ends.answers else [ends.ending]
 
@@ -76,14 +78,14 @@ def test_every_proof_is_there(chapter: Chapter) -> None:
 
 def test_the_numbers_of_the_table_are_those_of_the_services() -> None:
     """Tests move the clock by them, so a change must be seen here and in the README."""
-    assert tuple(one.total_seconds() for one in reconcile.READ_AT) == matrix.READ_AFTER
-    assert tuple(one.total_seconds() for one in send.TRY_AGAIN) == matrix.SENT_AFTER
-    assert reconcile.UNREADABLE_FOR.total_seconds() == matrix.SILENT.reads[-1]
-    assert reconcile.QUIET.total_seconds() == matrix.READ_AFTER[-1]
+    assert tuple(one.total_seconds() for one in reconcile.READ_AT) == rules.READ_AFTER
+    assert tuple(one.total_seconds() for one in send.TRY_AGAIN) == rules.SENT_AFTER
+    assert reconcile.UNREADABLE_FOR.total_seconds() == rules.SILENT.reads[-1]
+    assert reconcile.QUIET.total_seconds() == rules.READ_AFTER[-1]
     assert (lanes.NOT_SENT_MOST, lanes.UNKNOWN_MOST) == (3, 2)
     safe = {slug for slug, cls in ADAPTERS.items() if cls.capabilities.repeat_is_safe}
-    assert safe == matrix.REPEAT_IS_SAFE
-    assert set(ADAPTERS) == set(matrix.PROVIDERS)
+    assert safe == rules.REPEAT_IS_SAFE
+    assert set(ADAPTERS) == set(rules.PROVIDERS)
 
 
 @pytest.mark.parametrize("slug", SLUGS)
