@@ -10,6 +10,7 @@ import pytest
 from appointments.domain import Status
 from appointments.models import Cancellation
 from appointments.models.cancellations import State
+from appointments.sandbox.people import PEOPLE
 from tests.desk import SLUGS, Desk, answers
 from tests.faults.course import (
     assert_ending,
@@ -48,6 +49,13 @@ LASTING = list(
 In which it makes a difference whether the fault is over by the next request: one of each cause,
 because the ledger knows no more of the fault than that.
 """
+CAUSES = list(
+    {
+        (case.cancel.state, case.why, case.is_applied): case
+        for case in reversed(CASES)
+        if case.then is None and not case.answer_only and "meetergo" in case.at
+    }.values()
+)
 LOOKS = list(
     {
         (case.look, case.why): case
@@ -137,6 +145,29 @@ def test_a_provider_that_cannot_be_read_for_ten_minutes(
     assert answers(cancellation) == []
     assert desk.received(slug) == []
     assert looked_at[-1] >= cancellation.expires_at
+
+
+@pytest.mark.parametrize("case", [pytest.param(one, id=one.name) for one in CAUSES])
+def test_one_person_of_a_group(case: Case, desk: Desk, rude: RudeServer) -> None:
+    """Scope sent is scope confirmed, whatever goes wrong: the others stay, untold."""
+    appointment = desk.book("meetergo", people=3)
+    cancellation = desk.remove(appointment, PEOPLE[16])
+
+    with short_writes(case.fault), rude.during(case.fault, "cancel"):
+        desk.work(cancellation)
+    go_on(desk, cancellation)
+
+    ends = course(case, "meetergo", stays=False)
+    assert cancellation.state == ends.ending.state
+    assert answers(cancellation) == list(ends.answers)
+    booked = desk.world("meetergo").state["appointments"][appointment.external_id]
+    assert not booked["isCancelled"]
+    gone = {PEOPLE[16].email} if cancellation.is_done else set()
+    assert {one["email"] for one in booked["attendees"]} == {
+        one.email for one in PEOPLE[15:18] if one.email not in gone
+    }
+    assert len(desk.mails("meetergo")) == len(gone)
+    assert appointment.attendees.count() == 3 - len(gone)
 
 
 def assert_course(
