@@ -122,7 +122,10 @@ HUEY: dict[str, Any] = {
     },
 }
 if REDIS_URL:
-    HUEY |= {"huey_class": "huey.RedisHuey", "connection": {"url": REDIS_URL}}
+    # A Redis that hangs must not hold up a click; a worker waits for a task for one second.
+    _patience = "socket_connect_timeout=1&socket_timeout=1.5"
+    _redis = REDIS_URL + ("&" if "?" in REDIS_URL else "?") + _patience
+    HUEY |= {"huey_class": "huey.RedisHuey", "connection": {"url": _redis}}
 else:
     _queue_file = env.path("QUEUE_FILE", default=str(BASE_DIR / "queue.sqlite3"))
     HUEY |= {"huey_class": "huey.SqliteHuey", "connection": {"filename": str(_queue_file)}}
@@ -232,6 +235,7 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "filters": {"seldom": {"()": "portal.logs.Seldom"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
     # httpx logs whole addresses at INFO, and an address may hold a person's data.
@@ -239,6 +243,9 @@ LOGGING = {
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
         "huey": {"level": "WARNING"},
+        # Without its store, each of its threads complains several times a second.
+        "huey.consumer.Worker": {"filters": ["seldom"]},
+        "huey.consumer.Scheduler": {"filters": ["seldom"]},
         "django.tasks": {"level": "WARNING"},
     },
 }

@@ -14,7 +14,7 @@ from django.utils.module_loading import autodiscover_modules
 from huey.contrib.djhuey import HUEY
 
 from appointments.models import WorkerPulse
-from appointments.services import spill
+from appointments.services import queue, spill
 from appointments.services.sweep import sweep
 
 BEAT = 5.0
@@ -22,7 +22,7 @@ BEAT = 5.0
 Seconds between two signs of life, and between two looks for what is due.
 
 The sweep of each minute would find it too; this one is for the case that the queue's own store is
-gone and nothing wakes the worker any more.
+gone and nothing wakes the worker any more. What the queue does not take, the worker does by itself.
 """
 
 
@@ -31,6 +31,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         autodiscover_modules("tasks")
+        queue.hands = queue.Hands(settings.WORKER_THREADS)
         stopping = threading.Event()
         pulse = threading.Thread(target=_beat, args=(stopping,), daemon=True)
         pulse.start()
@@ -44,6 +45,7 @@ class Command(BaseCommand):
         finally:
             stopping.set()
             pulse.join(timeout=2)
+            queue.hands.rest()
 
 
 def _beat(stopping: threading.Event) -> None:
