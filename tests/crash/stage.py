@@ -257,6 +257,7 @@ class House:
                 "DATABASE_URL": database.url,
                 "QUEUE_FILE": str(self.queue),
                 "ANSWERS_FILE": str(self.answers),
+                "WORKER_THREADS": "4",
             }
             | (environment or {}),
         )
