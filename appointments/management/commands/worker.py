@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import Error, close_old_connections, connection
 from django.utils.module_loading import autodiscover_modules
 from huey.contrib.djhuey import HUEY
 
 from appointments.models import WorkerPulse
 from appointments.services import queue, spill
 from appointments.services.sweep import sweep
+
+logger = logging.getLogger(__name__)
 
 BEAT = 5.0
 """
@@ -35,9 +39,6 @@ class Command(BaseCommand):
         stopping = threading.Event()
         pulse = threading.Thread(target=_beat, args=(stopping,), daemon=True)
         pulse.start()
-        # What a worker before this one left behind need not wait for the next full minute.
-        sweep()
-        connection.close()
         self.stdout.write("Worker ready.")
         consumer = HUEY.create_consumer(**settings.HUEY["consumer"])
         try:
@@ -51,13 +52,26 @@ class Command(BaseCommand):
 def _beat(stopping: threading.Event) -> None:
     name = f"{socket.gethostname()}.{os.getpid()}"
     while True:
-        close_old_connections()
-        try:
-            WorkerPulse.beat(name)
-            spill.bring_back()
-            sweep()
-        except DatabaseError:
-            connection.close()
+        _look(name)
         if stopping.wait(BEAT):
             break
     connection.close()
+
+
+def _look(name: str) -> None:
+    """
+    Give a sign of life, and find what is due, first of all what a worker before this one left.
+
+    The database may be away, from the start or for a while: then the next look is the first.
+    """
+    for step in (partial(WorkerPulse.beat, name), spill.bring_back, sweep):
+        try:
+            close_old_connections()
+            step()
+        except Error:
+            connection.close()
+            logger.warning("No database: the worker waits for it.", exc_info=True)
+            return
+        except Exception:
+            # One that fails must end neither the others nor this thread.
+            logger.exception("%s failed.", step)
