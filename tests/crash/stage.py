@@ -34,7 +34,7 @@ from huey.contrib.djhuey import HUEY
 from huey.storage import SqliteStorage
 
 from appointments.models import Appointment
-from tests.crash.victim import FAILPOINTS
+from tests.crash.victim import FAILPOINTS, gate
 from tests.desk import Desk
 
 PATIENCE = 20.0
@@ -44,6 +44,7 @@ PATIENCE = 20.0
 class Database(ABC):
     """A database that starts empty as often as needed."""
 
+    vendor: str
     url: str
 
     @abstractmethod
@@ -64,6 +65,8 @@ class Database(ABC):
 
 
 class SqliteFile(Database):
+    vendor = "sqlite"
+
     def __init__(self, folder: Path) -> None:
         self.file, self.blank = folder / "crash.sqlite3", folder / "blank.sqlite3"
         self.url = f"sqlite:///{self.file}"
@@ -110,6 +113,8 @@ database.close()
 
 
 class PostgresDatabase(Database):
+    vendor = "postgresql"
+
     def __init__(self, server: str) -> None:
         """*server* is the address of a database from which others may be made."""
         self.server = server
@@ -194,10 +199,18 @@ class Process:
         if self.code is None:
             os.kill(self.pid, number)
 
+    def held(self, point: str) -> None:
+        """Wait until one of its threads stands at *point*."""
+        self.until(lambda: f"HELD {point}\n" in self.said)
+
+    def go_on(self, point: str) -> None:
+        gate(self.output, point).touch()
+
     def end(self) -> None:
         """Stop it as a service manager does."""
         self.signal(signal.SIGTERM)
-        assert self.wait() == 0, self.said
+        # Negative: it was still starting, and had not yet asked to be told of the signal.
+        assert self.wait() in (0, -signal.SIGTERM), self.said
 
 
 class Nursery:
@@ -301,6 +314,7 @@ class Stage:
 
     def __init__(self, house: House, desk: Desk, request: pytest.FixtureRequest) -> None:
         self.house, self.desk, self.request = house, desk, request
+        self.vendor = house.database.vendor
         self.kills = 0
 
     def process(self, **job: Any) -> Process:
@@ -329,6 +343,3 @@ class Stage:
         assert not at or at in FAILPOINTS
         assert process.wait() == -signal.SIGKILL, f"It was not killed {at}.\n{process.said}"
         self.kills += 1
-
-    def stands_still(self, process: Process) -> None:
-        process.until(lambda: process.state() == "stopped")

@@ -100,7 +100,7 @@ def killed_while_working(stage: Stage, at: str, count: int) -> list[Case]:
     cases = booked(stage, count)
     for case in cases:
         ask(stage, case)
-        stage.dies(stage.worker(at=at, act="kill"), at=at)
+        stage.dies(stage.worker(at={at: "kill"}), at=at)
     return cases
 
 
@@ -132,7 +132,7 @@ def nobody_is_told_twice(stage: Stage, slug: str) -> None:
 def clicked_and_killed(stage: Stage, at: str, count: int) -> list[Case]:
     cases = booked(stage, count)
     for case in cases:
-        process = stage.click(case.row, form_key=case.form_key, at=at, act="kill")
+        process = stage.click(case.row, form_key=case.form_key, at={at: "kill"})
         stage.dies(process, at=at)
     return cases
 

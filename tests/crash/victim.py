@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import django
@@ -158,9 +159,26 @@ def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _stop() -> None:
-    """Every thread stands still until somebody sends SIGCONT; then it goes on as if nothing was."""
-    os.kill(os.getpid(), signal.SIGSTOP)
+def _hold(output: str, point: str) -> Act:
+    """
+    Hold this thread until the test lets it go on. The others go on meanwhile.
+
+    (All of a process could be stopped with SIGSTOP, but then some other thread of it might hold the
+    database's lock.)
+    """
+
+    def hold() -> None:
+        sys.stdout.write(f"HELD {point}\n")
+        sys.stdout.flush()
+        while not gate(Path(output), point).exists():
+            time.sleep(0.01)
+
+    return hold
+
+
+def gate(output: Path, point: str) -> Path:
+    """The file that lets a process with this *output* go on from *point*."""
+    return output.with_suffix("." + point.replace(" ", "-"))
 
 
 def _report() -> None:
@@ -178,7 +196,18 @@ def _report() -> None:
     sys.stdout.flush()
 
 
-ACTS: Mapping[str, Act] = {"kill": _kill, "stop": _stop, "report": _report}
+def _once(act: Act) -> Act:
+    """Whoever passes the same point again passes."""
+    turns = iter((act,))
+
+    def first() -> None:
+        for turn in turns:
+            turn()
+
+    return first
+
+
+ACTS: Mapping[str, Act] = {"kill": _kill, "report": _report}
 
 
 # --- jobs -------------------------------------------------------------------------------------
@@ -211,12 +240,14 @@ def _run(job: dict[str, Any]) -> None:
     for path, value in job.get("instead", {}).items():
         holder, name = _target(path)
         setattr(holder, name, value)
-    if timeout := job.get("busy_timeout"):
+    if patience := job.get("database_patience"):
         from django.db import connection
 
-        connection.settings_dict["OPTIONS"]["timeout"] = timeout
-    if at := job.get("at"):
-        FAILPOINTS[at](ACTS[job["act"]])
+        options = connection.settings_dict["OPTIONS"]
+        options.get("pool", options)["timeout"] = patience
+    for point, act in job.get("at", {}).items():
+        does = _hold(job["output"], point) if act == "hold" else ACTS[act]
+        FAILPOINTS[point](_once(does))
     if "post" in job:
         _post(**job["post"])
     else:
@@ -241,11 +272,9 @@ def _child(job: dict[str, Any]) -> None:
 
 
 def _state(pid: int) -> str | int:
-    """`running`, `stopped`, or how it ended: its code, or the signal as a negative number."""
-    found, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
-    if not found:
-        return "running"
-    return "stopped" if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status)
+    """`running`, or how it ended: its code, or the signal as a negative number."""
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if found else "running"
 
 
 def main() -> None:
