@@ -16,6 +16,8 @@ from tests.desk import Desk
 
 POSTGRES = os.environ.get("TEST_POSTGRES_URL", "")
 KILLED = "processes killed"
+AT_ONCE = 3
+"""Killed at one provider before survivors look at it; a connection takes four at once."""
 
 type MakeHouse = Callable[..., House]
 
@@ -29,10 +31,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.fixture(scope="session")
-def kills(pytestconfig: pytest.Config) -> int:
-    # Known to a run of everything only after its command line was read.
-    return int(pytestconfig.getoption("--kills", 1))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """*kills* at each provider, a few at a time, so that no test takes long."""
+    if "kills" in metafunc.fixturenames:
+        # Known to a run of everything only after its command line was read.
+        wanted = int(metafunc.config.getoption("--kills", 1))
+        rounds = [min(AT_ONCE, wanted - done) for done in range(0, wanted, AT_ONCE)]
+        metafunc.parametrize("kills", rounds, ids=[str(number) for number in range(len(rounds))])
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -22,7 +22,7 @@ from appointments.models import Cancellation, WorkerPulse
 from appointments.models.cancellations import AnswerKind, State
 from appointments.services import send
 from tests.crash.stage import Process, Stage
-from tests.desk import SLUGS, answers
+from tests.desk import answers
 
 HURRY: dict[str, Any] = {
     "database_patience": 0.5,
@@ -65,7 +65,7 @@ def is_confirmed(cancellation: Cancellation) -> bool:
     return cancellation.state == State.CONFIRMED
 
 
-@pytest.mark.parametrize("slug", SLUGS)
+@pytest.mark.parametrize("slug", ["huskyvoice", "carevalidate"])
 def test_an_answer_is_recorded_once_the_database_is_back(stage: Stage, slug: str) -> None:
     with answered_with_no_database(stage, slug) as (cancellation, worker):
         time.sleep(1.5)
@@ -147,7 +147,7 @@ def ends_confirmed_by_its_answer(stage: Stage, cancellation: Cancellation, slug:
     assert kept(stage) == []
 
 
-@pytest.mark.parametrize("slug", SLUGS)
+@pytest.mark.parametrize("slug", ["huskyvoice", "carevalidate"])
 def test_an_answer_that_nobody_can_record_waits_in_a_file(stage: Stage, slug: str) -> None:
     """The very worker that heard it brings it back, without asking the provider anything."""
     with answered_with_no_database(stage, slug) as (cancellation, worker):
@@ -198,22 +198,13 @@ def test_killed_while_bringing_an_answer_back_it_is_brought_back_once(
     ends_confirmed_by_its_answer(stage, cancellation, "carevalidate")
 
 
-@pytest.mark.parametrize(
-    "spoilt",
-    [
-        pytest.param(lambda line: line + "\n" + line + "\n", id="told twice"),
-        pytest.param(lambda line: line[:20] + "\n" + line + "\n", id="one cut off before it"),
-        pytest.param(lambda line: line + "\n" + line[:20], id="one cut off after it"),
-        pytest.param(lambda line: "\0" * 4096 + "\n" + line + "\n", id="zeros of a torn block"),
-        pytest.param(lambda line: '{"call": 424242}\n[]\n7\n' + line, id="lines of nobody"),
-    ],
-)
-def test_a_spoilt_file_still_gives_back_the_answer_that_is_whole(
-    stage: Stage, spoilt: Callable[[str], str]
-) -> None:
+def test_a_spoilt_file_still_gives_back_the_answer_that_is_whole(stage: Stage) -> None:
+    """Cut off, torn, of another database, told twice: whatever a file can hold after a crash."""
     cancellation = killed_with_the_answer_kept(stage, "meetergo")
     whole = stage.house.answers.read_text(encoding="utf-8").strip()
-    stage.house.answers.write_text(spoilt(whole), encoding="utf-8")
+    stranger = json.dumps(json.loads(whole) | {"call": 424242})
+    lines = (whole[:20], "\0" * 4096, "[]", "7", stranger, whole, whole, whole[:-3])
+    stage.house.answers.write_text("\n".join(lines), encoding="utf-8")
 
     ends_confirmed_by_its_answer(stage, cancellation, "meetergo")
 
