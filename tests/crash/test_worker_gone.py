@@ -71,8 +71,9 @@ def test_an_open_page_says_within_a_minute_that_the_worker_is_gone(
         health = web.get("/healthz")
         assert (health.status_code, health.json()["worker"]) == (503, "silent")
         assert SAYS in shown(web, "/")
-        assert f"nothing at all after {timezone.localtime(cancellation.expires_at):%H:%M}" in shown(
-            web, addresses["outcome"]
+        assert (
+            f"from {timezone.localtime(cancellation.expires_at):%H:%M} on nothing will be"
+            in shown(web, addresses["outcome"])
         )
 
 
@@ -83,7 +84,7 @@ def test_an_unknown_outcome_says_that_nobody_is_checking(stage: Stage, web: Clie
     assert cancellation.state == State.UNKNOWN
 
     for address in (cancellation.get_absolute_url(), "/unsettled/"):
-        assert "nothing is checked before it runs again" in shown(web, address)
+        assert "Nothing is checked until it is back" in shown(web, address)
 
 
 def test_the_pages_say_nothing_any_more_once_a_worker_is_back(stage: Stage, web: Client) -> None:
