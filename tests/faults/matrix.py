@@ -103,6 +103,7 @@ def _lower_first(words: str) -> str:
 
 
 CANCELS = "tests/services/test_cancel.py"
+KILL = "tests/crash/test_kill.py"
 PEOPLE = "tests/browser/test_two_people.py"
 BY_READING = (
     "Settled by reading; sent once more only at MijnKlantportaal and HuskyVoice, if it is still "
@@ -875,10 +876,15 @@ CHAPTERS: tuple[Chapter, ...] = (
         refresh="The next one begins anew",
         elsewhere=(
             Elsewhere(
-                words="before or while it sends",
+                words="before the click is recorded, before it sends, while it sends or after it",
                 proofs=(
-                    f"{CANCELS}::"
-                    "test_a_worker_lost_while_sending_leaves_an_unknown_that_reads_settle",
+                    f"{KILL}::test_killed_before_the_intent_is_committed_nothing_happened",
+                    f"{KILL}::test_killed_after_the_intent_is_committed_it_is_carried_out_once",
+                    f"{KILL}::test_killed_before_the_claim_the_next_worker_sends_it",
+                    f"{KILL}::"
+                    "test_killed_before_the_request_was_whole_only_a_harmless_repeat_is_sent",
+                    f"{KILL}::test_killed_after_the_request_a_read_confirms_it",
+                    f"{KILL}::test_killed_after_the_answer_is_stored_it_stays_confirmed",
                 ),
             ),
             Elsewhere(
@@ -916,6 +922,44 @@ CHAPTERS: tuple[Chapter, ...] = (
                 proofs=(
                     "tests/services/test_spill.py::test_the_answer_comes_back_and_confirms",
                     "tests/services/test_spill.py::test_without_a_database_the_file_stays",
+                    "tests/crash/test_database_gone.py::"
+                    "test_a_click_with_no_database_records_nothing_and_can_be_sent_again",
+                    "tests/crash/test_database_gone.py::"
+                    "test_an_answer_that_nobody_can_record_waits_in_a_file",
+                ),
+            ),
+        ),
+    ),
+    Chapter(
+        happens="The power fails",
+        read="As when the worker dies: what was clicked is on the disk before anything is sent",
+        again="What may have been sent is " + _lower_first(BY_READING),
+        refresh="The next one begins anew",
+        elsewhere=(
+            Elsewhere(
+                words="",
+                proofs=(
+                    "tests/crash/test_power_loss.py::"
+                    "test_intent_and_call_are_committed_before_the_first_byte_leaves",
+                    "tests/crash/test_power_loss.py::"
+                    "test_the_worker_commits_over_a_connection_that_forces_it_to_the_disk",
+                ),
+            ),
+        ),
+    ),
+    Chapter(
+        happens="Redis is down",
+        read="Nothing of it: the ledger is the queue, and the worker looks into it by itself",
+        again="As always",
+        refresh=AS_USUAL,
+        elsewhere=(
+            Elsewhere(
+                words="",
+                proofs=(
+                    "tests/crash/test_redis_gone.py::"
+                    "test_without_redis_a_click_is_recorded_quickly_and_carried_out",
+                    "tests/crash/test_redis_gone.py::"
+                    "test_without_redis_an_unknown_outcome_is_settled_too",
                 ),
             ),
         ),
