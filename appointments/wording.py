@@ -34,7 +34,7 @@ from appointments.models.cancellations import UNSETTLED, Event, State
 from appointments.models.connections import WARN_BEFORE_EXPIRY
 from appointments.services.batch import EMAIL_MISSING, Progress
 from appointments.services.cancel import Conflict, ConflictKind
-from appointments.services.lanes import QUEUED
+from appointments.services.lanes import QUEUED, is_paused
 from appointments.services.limits import Usage
 
 JUST = timedelta(minutes=10)
@@ -99,16 +99,7 @@ def _requested(cancellation: Cancellation) -> Outcome:
             tone="waiting",
         )
     if cancellation.why == QUEUED:
-        return Outcome(
-            title=_("Waiting for its turn at %(provider)s") % {"provider": provider},
-            sentence=_(
-                "Others go first, because %(provider)s takes only so many requests at a time. "
-                "Nothing has been sent yet, and nothing is sent after %(end)s."
-            )
-            % {"provider": provider, "end": clock(cancellation.expires_at)},
-            step=_("You can still take it back."),
-            tone="waiting",
-        )
+        return _queued(cancellation, is_paused=is_paused(cancellation))
     if cancellation.why:
         return Outcome(
             title=_("Waiting for %(provider)s") % {"provider": provider},
@@ -127,6 +118,33 @@ def _requested(cancellation: Cancellation) -> Outcome:
         step="",
         tone="waiting",
     )
+
+
+def _queued(cancellation: Cancellation, *, is_paused: bool) -> Outcome:
+    values = _provider(cancellation) | {"end": clock(cancellation.expires_at)}
+    if is_paused:
+        sentence = _(
+            "Its batch is paused at %(provider)s until a person lets it go on. "
+            "Nothing has been sent yet, and nothing is sent after %(end)s."
+        )
+    else:
+        sentence = _(
+            "Others go first, because %(provider)s takes only so many requests at a time. "
+            "Nothing has been sent yet, and nothing is sent after %(end)s."
+        )
+    return Outcome(
+        title=queued_title(cancellation, is_paused=is_paused),
+        sentence=sentence % values,
+        step=_("You can still take it back."),
+        tone="waiting",
+    )
+
+
+def queued_title(cancellation: Cancellation, *, is_paused: bool) -> str:
+    """What *cancellation* waits for, in few words."""
+    if is_paused:
+        return _("Paused with its batch")
+    return _("Waiting for its turn at %(provider)s") % _provider(cancellation)
 
 
 def _sending(cancellation: Cancellation) -> Outcome:

@@ -25,6 +25,7 @@ from appointments.models.cancellations import State
 from appointments.services import batch as batches
 from appointments.services.batch import Line, Progress
 from appointments.services.calls import note_reached, people_to_ring
+from appointments.services.lanes import QUEUED
 from appointments.views.appointments import facts
 from appointments.views.files import csv_file
 from appointments.views.polling import STEADY, knows, token_of
@@ -36,6 +37,7 @@ from appointments.wording import (
     moment,
     outcome,
     pause_sentence,
+    queued_title,
     when_short,
 )
 
@@ -210,12 +212,15 @@ def _progress_context(batch: Batch) -> dict[str, Any]:
     whole = Progress.of(one.state for one in items)
     seen = [(one.pk, one.state, one.why, one.contradicted_at) for one in items]
     paused = [(lane.pk, lane.paused_at) for lane in lanes]
+    held = {lane.connection_id for lane in lanes if lane.paused_at}
     return {
         "batch": batch,
         "whole": whole,
         "notice": batch_notice(batch, whole, is_paused=any(lane.paused_at for lane in lanes)),
         "lanes": [_lane(lane, items) for lane in lanes],
-        "rows": [_row(one) for one in sorted(items, key=_matters)],
+        "rows": [
+            _row(one, is_paused=one.connection_id in held) for one in sorted(items, key=_matters)
+        ],
         "excluded": _excluded(batch),
         "can_stop": whole.waiting > 0,
         "to_ring": people_to_ring(batch).count(),
@@ -250,13 +255,15 @@ def _lane(lane: BatchLane, items: Sequence[Cancellation]) -> dict[str, Any]:
     }
 
 
-def _row(cancellation: Cancellation) -> dict[str, Any]:
-    found = outcome(cancellation)
+def _row(cancellation: Cancellation, *, is_paused: bool) -> dict[str, Any]:
+    # Of hundreds, not each can look up by itself whether its lane is paused.
+    is_queued = cancellation.state == State.REQUESTED and cancellation.why == QUEUED
     return {
         "cancellation": cancellation,
         "facts": facts(cancellation.appointment),
-        "title": found.title,
-        "tone": found.tone,
+        "title": queued_title(cancellation, is_paused=is_paused)
+        if is_queued
+        else outcome(cancellation).title,
     }
 
 

@@ -145,6 +145,10 @@ def test_stop_and_resume(desk: Desk, signed_in: Client) -> None:
     assert "Paused, waiting for you" in page
     assert "did not answer clearly several times in a row" in page
     assert "Of 2 nobody knows yet" in page
+    assert page.count("Paused with its batch") == 2
+    waiting = batch.cancellations.filter(state=State.REQUESTED)[0]
+    page_of_one = signed_in.get(waiting.get_absolute_url()).content.decode()
+    assert "Its batch is paused at meetergo until a person lets it go on." in page_of_one
 
     connection = desk.connection("meetergo")
     assert signed_in.get(f"{address}resume/{connection.pk}/").status_code == 302
