@@ -96,11 +96,13 @@ def _confirm(cancellation: Cancellation, *, why: str) -> None:
 
 def could_not_read(cancellation: Cancellation) -> None:
     """No read today says nothing; after half an hour without one a person has to find out."""
-    waited = timezone.now() - (cancellation.unknown_since or timezone.now())
-    if cancellation.state == State.UNKNOWN and waited >= UNREADABLE_FOR:
+    now = timezone.now()
+    until = (cancellation.unknown_since or now) + UNREADABLE_FOR
+    if cancellation.state == State.UNKNOWN and now >= until:
         _hand_over(cancellation, Event.HANDED_OVER, why="unreadable")
         return
-    _read_later(cancellation)
+    # The planned reads count from the call, which may be long over when its loss is noticed.
+    _read_later(cancellation, at_latest=until if now < until else None)
 
 
 def _gone(cancellation: Cancellation) -> None:
@@ -159,9 +161,13 @@ def _hand_over(cancellation: Cancellation, event: Event, *, why: str) -> None:
     )
 
 
-def _read_later(cancellation: Cancellation, *, why: str = "") -> None:
+def _read_later(
+    cancellation: Cancellation, *, why: str = "", at_latest: datetime | None = None
+) -> None:
     """Read again at the next step; *why* replaces what is said of it until then."""
     due_at = next_read(cancellation)
+    if at_latest is not None:
+        due_at = min(due_at, at_latest)
     Cancellation.objects.filter(pk=cancellation.pk, state=cancellation.state).update(
         due_at=due_at, why=why or cancellation.why
     )

@@ -19,14 +19,16 @@ from huey.contrib.djhuey.tasks_backend import KEY
 
 from appointments import tasks
 from appointments.domain import Scope, Status
-from appointments.models import Appointment, Booking, Cancellation, Connection
+from appointments.models import Appointment, Booking, Cancellation, Connection, ProviderCall
 from appointments.models.cancellations import State
 from appointments.models.secrets import CannotDecrypt
+from appointments.sandbox.core import Fault
 from appointments.sandbox.people import PEOPLE
 from appointments.services.cancel import Conflict, ConflictKind, take_back
 from appointments.services.facts import booking_of
 from appointments.services.records import store
 from appointments.services.schedule import ask_to_schedule
+from appointments.services.send import process
 from appointments.services.settle import read_again
 from appointments.services.trace import trace
 from appointments.wording import consequence, outcome
@@ -470,3 +472,31 @@ def test_another_appointment_of_the_same_person_is_no_later_occurrence(desk: Des
     cancellation.refresh_from_db()
     assert cancellation.later_ones is not None
     assert [one["seen_cancelled"] for one in cancellation.later_ones] == [True]
+
+
+def test_a_loss_noticed_late_does_not_keep_an_unreadable_outcome_from_a_person(desk: Desk) -> None:
+    """
+    The planned reads count from the call, the half hour from when its loss was noticed: the read in
+    between, a few seconds too early, must not cost another quarter of an hour.
+    """
+    cancellation = desk.ask(desk.book("meetergo"))
+    start = timezone.now()
+    with time_machine.travel(start, tick=False) as clock:
+        desk.sandbox.add_fault(Fault(provider="meetergo", operation="*", kind="reset", times=None))
+        Cancellation.objects.filter(pk=cancellation.pk).update(
+            state=State.SENDING, due_at=start, lease_until=start
+        )
+        ProviderCall.objects.create(
+            cancellation=cancellation, number=1, started_at=start - timedelta(seconds=70), asked={}
+        )
+        for _ in range(12):
+            cancellation.refresh_from_db()
+            if cancellation.due_at is None or cancellation.state == State.NEEDS_HUMAN:
+                break
+            clock.move_to(max(cancellation.due_at, timezone.now()))
+            process(cancellation.pk)
+
+    assert (cancellation.state, cancellation.why) == (State.NEEDS_HUMAN, "unreadable")
+    assert cancellation.unknown_since is not None
+    handed_over = cancellation.events.get(event="handed_over").at
+    assert handed_over - cancellation.unknown_since <= timedelta(minutes=31)
