@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 
 from appointments.providers import transport
 from appointments.sandbox.core import Sandbox
+from appointments.services import send
 from appointments.services.connect import connect
 from appointments.services.sync import sync
 from tests.conftest import make_user
@@ -59,13 +61,18 @@ def ground(sandbox: Sandbox, db: None, monkeypatch: pytest.MonkeyPatch) -> Groun
     """Four connections that were read once, and two people at the front desk."""
     books = {slug: BOOKS[slug](world) for slug, world in sandbox.worlds.items()}
 
-    def point_at(wire: Wire) -> None:
+    def take(wire: Wire, clock: time_machine.Traveller) -> None:
         monkeypatch.setattr(transport, "_GuardedTransport", lambda **_: wire)
+        monkeypatch.setattr(time, "sleep", lambda seconds: clock.shift(seconds))
+
+    # Of the real clock, which a database that is gone would have us wait for.
+    monkeypatch.setattr(send, "RECORD_FOR", 0.02)
 
     with time_machine.travel(START, tick=False) as clock:
         for book in books.values():
             book.fill(SOON)
-        point_at(Wire(sandbox, books, Record(books, depth=len(database.atomic_blocks)), clock))
+        record = Record(books, depth=len(database.atomic_blocks))
+        take(Wire(sandbox, books, record, clock), clock)
         make_user("anna")
         make_user("bas")
         connections = {}
@@ -78,7 +85,7 @@ def ground(sandbox: Sandbox, db: None, monkeypatch: pytest.MonkeyPatch) -> Groun
                 time_zone=ZONES[slug],
             )
             sync(connections[slug])
-    return Ground(sandbox=sandbox, books=books, connections=connections, point_at=point_at)
+    return Ground(sandbox=sandbox, books=books, connections=connections, take=take)
 
 
 # --- the count at the end ---------------------------------------------------------------------

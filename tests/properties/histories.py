@@ -18,13 +18,15 @@ from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import time_machine
+from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 from hypothesis import strategies as st
@@ -38,11 +40,11 @@ from hypothesis.stateful import (
 )
 
 from appointments.domain import Scope
-from appointments.models import Appointment, Cancellation, Connection, ProviderCall
+from appointments.models import Appointment, Batch, Cancellation, Connection, ProviderCall
 from appointments.models.cancellations import DONE, OPEN, State
 from appointments.roles import FRONT_DESK
 from appointments.sandbox.core import Sandbox
-from appointments.services import send
+from appointments.services import batch, lanes, send, spill
 from appointments.services.cancel import Wish, ask_to_cancel, series_key, take_back
 from appointments.services.look import look_at
 from appointments.services.settle import (
@@ -52,6 +54,7 @@ from appointments.services.settle import (
     send_again,
     settle_by_hand,
 )
+from appointments.services.sweep import sweep
 from appointments.services.sync import sync
 from appointments.services.trace import trace
 from tests.properties.books import Book
@@ -88,8 +91,8 @@ class Ground:
     sandbox: Sandbox
     books: Mapping[str, Book]
     connections: Mapping[str, Connection]
-    point_at: Callable[[Wire], None]
-    """Has the portal's requests go over this wire."""
+    take: Callable[[Wire, time_machine.Traveller], None]
+    """Has the portal's requests go over this wire, and whoever sleeps move this clock."""
 
 
 @dataclass(kw_only=True)
@@ -102,28 +105,37 @@ class Dialog:
     page: Facts
 
 
-class Death:
-    """Kills the process at a database statement: what follows it never runs."""
+class Database:
+    """
+    Stands before the database: kills the process at a statement, so that nothing after it runs, or
+    has the database gone from there on.
+    """
 
     def __init__(self, wire: Wire, ledger: Ledger) -> None:
         self.wire = wire
         self.ledger = ledger
         self.left: int | None = None
+        """Statements until then."""
+        self.goes_away = False
+        """Whether the database goes, rather than the process."""
 
     def __call__(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
     ) -> Any:
         self.ledger.note_statement(sql)
-        of_a_savepoint = sql.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK"))
+        cleans_up = sql.startswith(("RELEASE", "ROLLBACK"))
+        if self.wire.is_taking_notes or cleans_up:
+            return execute(sql, params, many, context)
         if self.wire.is_dead:
-            if of_a_savepoint and not sql.startswith("SAVEPOINT"):
-                return execute(sql, params, many, context)  # The database cleans up by itself.
             raise Killed
-        if self.left is not None and not of_a_savepoint:
-            if self.left == 0:
+        if self.left is not None:
+            if self.left > 0:
+                self.left -= not sql.startswith("SAVEPOINT")
+            elif self.goes_away:
+                raise OperationalError("gone")
+            else:
                 self.wire.is_dead = True
                 raise Killed
-            self.left -= 1
         return execute(sql, params, many, context)
 
 
@@ -152,11 +164,11 @@ class Histories(RuleBasedStateMachine):
         self.record = Record(self.books, depth=len(connection.atomic_blocks))
         self.wire = Wire(self.ground.sandbox, self.books, self.record, self.clock)
         self.board = self.wire.switchboard
-        self.ground.point_at(self.wire)
+        self.ground.take(self.wire, self.clock)
         self.bookings: list[Key] = sorted(self.record.at_first)
         self.ledger = Ledger()
-        self.death = Death(self.wire, self.ledger)
-        self.hook = connection.execute_wrapper(self.death)
+        self.database = Database(self.wire, self.ledger)
+        self.hook = connection.execute_wrapper(self.database)
         self.hook.__enter__()
         for key, standing in self.record.at_first.items():
             self.record.note_shown(key[0], {key[1]: standing})
@@ -176,6 +188,7 @@ class Histories(RuleBasedStateMachine):
             for slug, state in self.states.items():
                 self.ground.sandbox.worlds[slug].load(state)
             self.ground.sandbox.log.clear()
+            Path(settings.ANSWERS_FILE).unlink(missing_ok=True)
 
     # --- people
 
@@ -197,11 +210,10 @@ class Histories(RuleBasedStateMachine):
             with self._as_person():
                 found = look_at(row, version=row.version)
             row = found.appointment if found is not None else row
-        self.made += 1
         return Dialog(
             appointment=row.pk,
             version=row.version,
-            form_key=uuid5(NAMESPACE_URL, f"{who} {self.made}"),
+            form_key=self._form_key(who),
             page=_facts(row),
         )
 
@@ -221,16 +233,7 @@ class Histories(RuleBasedStateMachine):
                 version=dialog.version,
             )
             if isinstance(asked, Cancellation) and asked.pk not in before:
-                self.record.asked.append(
-                    Asked(
-                        at=timezone.now(),
-                        cancellation=asked.pk,
-                        key=(row.connection.provider, row.external_id),
-                        page=dialog.page,
-                        person=asked.attendee_external_id,
-                        done_before=done,
-                    )
-                )
+                self._note_asked(asked, page=dialog.page, done=done)
 
     @rule(clicks=clicks, mishap=any_mishap, works=st.integers(0, 3))
     def cancel(self, clicks: Clicks, mishap: str, works: int) -> None:
@@ -242,6 +245,40 @@ class Histories(RuleBasedStateMachine):
             self.board.next_cancel[self._key(booking)[0]] = mishap
         for _ in range(works):
             self.work(0)
+
+    @rule(who=people, twice=st.booleans(), works=st.integers(0, 3), mishap=any_mishap)
+    def cancel_all(self, who: str, twice: bool, works: int, mishap: str) -> None:
+        """Everything that is listed, in one batch."""
+        rows = batch.chosen(Appointment.objects.values_list("pk", flat=True))
+        rows = [row for row in rows if row.connection.provider in self.slugs]
+        versions = {row.pk: row.version for row in rows}
+        pages = {row.pk: (_facts(row), self._done_before(row)) for row in rows}
+        before = set(Cancellation.objects.values_list("pk", flat=True))
+        form_key = self._form_key(who)
+        with self._as_person(), suppress(PermissionDenied):
+            for _ in range(1 + twice):
+                batch.ask_for_batch(versions, by=_user(who), reason="Ill", form_key=form_key)
+        for one in Cancellation.objects.exclude(pk__in=before).select_related("connection"):
+            page, done = pages[one.appointment_id]
+            self._note_asked(one, page=page, done=done)
+        if mishap:
+            for slug in self.slugs:
+                self.board.next_cancel[slug] = mishap
+        for _ in range(works):
+            self._work(0)
+
+    @precondition(lambda self: any(one.batch_id for one in self.ledger.cancellations.values()))
+    @rule(who=people, number=small, stops=st.booleans())
+    def look_after_a_batch(self, who: str, number: int, stops: bool) -> None:
+        """Stop it, or go on where it was paused."""
+        rows = list(Batch.objects.all())
+        one = rows[number % len(rows)]
+        with self._as_person(), suppress(PermissionDenied):
+            if stops:
+                batch.stop(one, by=_user(who))
+                return
+            for account in self.ground.connections.values():
+                batch.resume(one, account, by=_user(who))
 
     @precondition(lambda self: self.has_open)
     @rule(who=people, number=small, what=st.sampled_from(("take back", "read again")))
@@ -301,8 +338,34 @@ class Histories(RuleBasedStateMachine):
     @rule(number=small, statement=st.integers(0, STATEMENTS))
     def work_and_die_at_a_statement(self, number: int, statement: int) -> None:
         with self._dying():
-            self.death.left = statement
+            self.database.left = statement
             self._work(number)
+
+    @precondition(lambda self: self.has_open)
+    @rule(number=small, statement=st.integers(0, STATEMENTS))
+    def work_without_a_database(self, number: int, statement: int) -> None:
+        """The database goes away in the middle, for longer than anybody waits."""
+        with self._dying():
+            self.database.left, self.database.goes_away = statement, True
+            with suppress(OperationalError):
+                self._work(number)
+
+    @precondition(lambda self: self.has_open)
+    @rule(number=small)
+    def work_and_have_no_database_for_the_answer(self, number: int) -> None:
+        def go_away() -> None:
+            self.database.left, self.database.goes_away = 0, True
+
+        with self._dying():
+            self.board.meanwhile["cancel after"] = go_away
+            with suppress(OperationalError):
+                self._work(number)
+        self.board.meanwhile.pop("cancel after", None)
+
+    @precondition(lambda self: self.has_any)
+    @rule()
+    def bring_back_what_was_kept(self) -> None:
+        spill.bring_back()
 
     @precondition(lambda self: self.has_open)
     @rule(number=small, moment=moments)
@@ -478,6 +541,22 @@ class Histories(RuleBasedStateMachine):
             return Wish(scope=Scope.FOLLOWING, reason="Ill", email=email)
         return Wish(reason="Ill", email=email)
 
+    def _form_key(self, who: str) -> UUID:
+        self.made += 1
+        return uuid5(NAMESPACE_URL, f"{who} {self.made}")
+
+    def _note_asked(self, one: Cancellation, *, page: Facts, done: tuple[Done, ...]) -> None:
+        self.record.asked.append(
+            Asked(
+                at=timezone.now(),
+                cancellation=one.pk,
+                key=(one.connection.provider, one.external_id),
+                page=page,
+                person=one.attendee_external_id,
+                done_before=done,
+            )
+        )
+
     def _done_before(self, row: Appointment) -> tuple[Done, ...]:
         done = Cancellation.objects.filter(appointment=row, state__in=DONE)
         return tuple(
@@ -504,12 +583,16 @@ class Histories(RuleBasedStateMachine):
         except Killed:
             pass
         finally:
-            self.wire.is_dead, self.death.left, self.board.kill = False, None, ""
+            self.wire.is_dead, self.board.kill = False, ""
+            self.database.left, self.database.goes_away = None, False
+            # What failed outside any transaction of the portal would bar ours from going on.
+            connection.needs_rollback = False
             arrived = {one.call for one in self.record.arrivals}
             unanswered = ProviderCall.objects.filter(answer=None).values_list("pk", flat=True)
             self.record.killed_calls |= set(unanswered) - arrived
 
     def _work(self, number: int) -> None:
+        sweep()
         due = self._due()
         if not due:
             when = self._next()
@@ -544,10 +627,15 @@ class Histories(RuleBasedStateMachine):
         began_at = timezone.now()
         end = began_at + how_long
         for _ in range(300):
+            spill.bring_back()
+            stand_back = lanes.connections_with_waiting()
+            if stand_back:
+                sweep()
             when = self._next()
             if when is None or when > end:
                 break
-            self._wait_until(when)
+            # Whoever stands back is called in by the next sweep at the latest.
+            self._wait_until(min(when, timezone.now() + A_SWEEP) if stand_back else when)
             for pk in self._due():
                 self._process(pk)
         else:

@@ -16,8 +16,7 @@ from django.forms.models import model_to_dict
 from appointments.domain import Scope, Status
 from appointments.models import Cancellation, CancellationEvent, ProviderCall
 from appointments.models.cancellations import DONE, OPEN, AnswerKind, Event, State
-from appointments.services.reconcile import QUIET
-from tests.properties.record import Arrival, Asked, Done, Ledger, Record
+from tests.properties.record import QUIET, Arrival, Asked, Done, Ledger, Record
 
 LIFETIME = timedelta(minutes=10)
 LOOK_IS_FRESH = timedelta(seconds=30)
@@ -158,7 +157,7 @@ def recovery_and_sync_never_send(record: Record, _ledger: Ledger) -> None:
         assert arrival.cancellation.pk == actor.cancellation, "sent for another intent"
 
 
-def sent_only_in_time_with_leave_and_as_seen(record: Record, _ledger: Ledger) -> None:
+def sent_only_in_time_with_leave_and_as_seen(record: Record, ledger: Ledger) -> None:
     """
     7. Nothing is sent after the intent's lifetime, for somebody who may not cancel (any more), or
     to a booking that, seconds before, was not as staff had seen it.
@@ -169,6 +168,13 @@ def sent_only_in_time_with_leave_and_as_seen(record: Record, _ledger: Ledger) ->
         assert row is not None
         # Held back on its way by less than it takes to get there.
         assert arrival.at <= row.expires_at + timedelta(seconds=1), "sent after its lifetime"
+        wanted = [row.requested_at] + [
+            one.at
+            for one in ledger.events[row.pk]
+            if one.event == Event.SENT_AGAIN and one.at <= arrival.at
+        ]
+        if row.batch_id is None:  # Of a batch, each may wait for its turn.
+            assert row.expires_at <= max(wanted) + LIFETIME, "its lifetime is too long"
         assert arrival.asker_may, "sent for somebody who may not cancel"
         assert arrival.look is not None, "sent unseen"
         looked_at, standing = arrival.look
@@ -205,14 +211,16 @@ def no_verdict_while_a_call_may_still_act(record: Record, ledger: Ledger) -> Non
 def nobody_is_left_waiting(record: Record, ledger: Ledger) -> None:
     """
     9. After half an hour of a worker's work every intent that was open before is settled or on
-    the list for people, and what was unknown all that time is handed to a person.
+    the list for people, and what was unknown all that time is handed to a person. Only those of a
+    batch may wait longer for their turn, as its review says.
     """
     for span in record.half_hours:
         if span.ended_at != ledger.now:
             continue
         listed = set(Cancellation.objects.for_people(ledger.now).values_list("pk", flat=True))
         for one in ledger.cancellations.values():
-            if one.state in OPEN:
+            may_wait = one.batch_id is not None and one.expires_at > ledger.now
+            if one.state in OPEN and not may_wait:
                 assert one.pk in listed, f"{one} since {one.requested_at}, and on no list"
             if one.state == State.UNKNOWN:
                 assert one.unknown_since is not None

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -29,6 +29,9 @@ from appointments.models import (
 )
 from appointments.models.cancellations import AnswerKind, Event, State
 from tests.properties.books import Book, Standing, Target
+
+QUIET = timedelta(minutes=15)
+"""The assumption on which all rests: no request acts later than this after its call has ended."""
 
 type Key = tuple[str, str]
 """Provider and booking."""

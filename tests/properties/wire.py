@@ -21,9 +21,8 @@ import time_machine
 from django.utils import timezone
 
 from appointments.sandbox.core import Answer, Entry, Request, Sandbox, World
-from appointments.services.reconcile import QUIET
 from tests.properties.books import Book, Standing
-from tests.properties.record import Arrival, Held, Mail, Record
+from tests.properties.record import QUIET, Arrival, Held, Mail, Record
 
 MOMENT = timedelta(milliseconds=150)
 """On the way there, and on the way back: no two things happen at once."""
@@ -141,6 +140,8 @@ class Wire(httpx.BaseTransport):
         self.rude = rude
         self.switchboard = Switchboard()
         self.is_dead = False
+        self.is_taking_notes = False
+        """While the test itself asks the database: neither dies nor meets an outage."""
         self.past: dict[str, tuple[Any, Any]] = {}
         """By provider: when it changed last, and its state before that."""
 
@@ -162,7 +163,9 @@ class Wire(httpx.BaseTransport):
         arrival = None
         if kind == "cancel":
             target = self.books[world.slug].target(ours)
+            self.is_taking_notes = True
             arrival = self.record.note_arrival(world.slug, target, ours.body)
+            self.is_taking_notes = False
         self._others(f"{kind} before")
         answer, standings = self._answer(world, ours, mishap, arrival)
         self._others(f"{kind} after")
