@@ -71,6 +71,10 @@ class Book(ABC):
     def move(self, row: Json) -> None:
         """Put it on another time of the same day."""
 
+    def vanish(self, booking: str) -> None:
+        """Take it out of the book as if it had never been there."""
+        del self.world.state["appointments"][booking]
+
     def lose_a_person(self, row: Json) -> str:
         """Have one of several people leave; the id, empty if nobody can."""
         return ""
@@ -186,7 +190,9 @@ class MeetergoBook(Book):
         return {
             one
             for one, name in series.items()
-            if name == series[booking] and rows[one]["start"] > rows[booking]["start"]
+            if name == series[booking]
+            and {one, booking} <= rows.keys()
+            and rows[one]["start"] > rows[booking]["start"]
         }
 
 
@@ -222,6 +228,10 @@ class CareValidateBook(Book):
                 return {one for one, row in self.rows().items() if row["case"] == case_id}
             case _:
                 return super().shown(request, operation)
+
+    def vanish(self, booking: str) -> None:
+        events = self.world.state["events"]
+        events[:] = [one for one in events if one["id"] != booking]
 
     def cancel(self, row: Json) -> None:
         row["deleted_at"] = row["changed_at"] = _seconds()

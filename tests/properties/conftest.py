@@ -39,7 +39,7 @@ COMMON: dict[str, Any] = {
         HealthCheck.data_too_large,
     ],
 }
-settings.register_profile("quick", max_examples=60, stateful_step_count=25, **COMMON)
+settings.register_profile("quick", max_examples=40, stateful_step_count=25, **COMMON)
 settings.register_profile("long", max_examples=2000, stateful_step_count=40, **COMMON)
 settings.register_profile(
     "unshrunk",  # for trying out: the first failure as it was found

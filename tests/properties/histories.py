@@ -65,6 +65,7 @@ from tests.properties.wire import OF_A_CANCEL, OF_A_READ, Killed, Wire
 START = datetime(2026, 12, 7, 9, 0, tzinfo=UTC)
 """A Monday morning."""
 SOON = START.replace(hour=15) + timedelta(days=3)
+CHANGES = ("cancel", "reopen", "move", "lose a person", "vanish")
 CHOICES = ("whole", "person", "following")
 STATEMENTS = 45
 """More than the database statements of one look at a row."""
@@ -307,9 +308,9 @@ class Histories(RuleBasedStateMachine):
         if one is None:
             return
         slug, booking = one.connection.provider, one.external_id
-        now = self.books[slug].standings()[booking]
+        now = self.books[slug].standings().get(booking)
         person = one.attendee_external_id
-        stands = now.is_live and (not person or person in now.people)
+        stands = now is not None and now.is_live and (not person or person in now.people)
         verdict = Verdict.STILL_BOOKED if stands else Verdict.CANCELLED
         with self._as_person(), suppress(PermissionDenied):
             if may_settle(one) and not stands:
@@ -418,7 +419,7 @@ class Histories(RuleBasedStateMachine):
         self.board.next_read[self._slug(slug)] = mishap
 
     @precondition(lambda self: self.has_open)
-    @rule(slug=small, weather=st.sampled_from(("", "reset", "500", "401", "429", "lags")))
+    @rule(slug=small, weather=st.sampled_from(("", "reset", "500", "401", "404", "429", "lags")))
     def reads_go_wrong(self, slug: int, weather: str) -> None:
         self._set_weather(self._slug(slug), weather)
 
@@ -429,11 +430,13 @@ class Histories(RuleBasedStateMachine):
         held = [one for one in self.record.held if one.may_act]
         self.wire.act_late(held[number % len(held)])
 
-    @rule(number=small, what=st.sampled_from(("cancel", "reopen", "move", "lose a person")))
+    @rule(number=small, what=st.sampled_from(CHANGES))
     def somebody_changes_it_there(self, number: int, what: str) -> None:
         slug, external_id = key = self._key(number)
         book = self.books[slug]
-        row, part = book.rows()[external_id], (slug, external_id, "")
+        row, part = book.rows().get(external_id), (slug, external_id, "")
+        if row is None:
+            return
         is_live = book.standing(row).is_live
         self.clock.shift(A_MOMENT)
         self.wire.about_to_change(slug)
@@ -449,6 +452,8 @@ class Histories(RuleBasedStateMachine):
             case "lose a person" if is_live:
                 if left := book.lose_a_person(row):
                     self.record.outside.add((slug, external_id, left))
+            case "vanish":
+                book.vanish(external_id)
             case _:
                 pass
         self.clock.shift(A_MOMENT)

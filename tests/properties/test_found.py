@@ -106,3 +106,19 @@ def test_a_worker_killed_anywhere_leaves_what_the_next_one_understands(
         then("wait", seconds=61)
         then("work_for_half_an_hour", weather="")
         assert the_state() not in (State.REQUESTED, State.SENDING, State.UNKNOWN)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("mishap", ["reset", "answer lost"])
+def test_what_vanishes_is_never_shown_as_cancelled(
+    machine: type[Histories], mishap: str, ground: Ground
+) -> None:
+    """Absence is no proof, neither for the intent nor in the list."""
+    with telling(machine, ground) as then:
+        then("begin", rude=False, clicks=FIRST, mishap=mishap, works=1)
+        then("somebody_changes_it_there", number=0, what="vanish")
+        then("sync", slug=0)
+        then("work", number=0)
+        then("sync", slug=0)
+        then("work_for_half_an_hour", weather="")
+        assert the_state() == State.NEEDS_HUMAN
