@@ -172,7 +172,7 @@ class Histories(RuleBasedStateMachine):
         self.hook = connection.execute_wrapper(self.database)
         self.hook.__enter__()
         for key, standing in self.record.at_first.items():
-            self.record.note_shown(key[0], {key[1]: standing})
+            self.record.note_shown(key[0], {key[1]: standing}, at=START)
 
     def teardown(self) -> None:
         try:

@@ -123,6 +123,7 @@ class Shown:
     """One booking in an answer that reached us whole."""
 
     at: datetime
+    """When the provider gave the answer; it may have reached us later."""
     standing: Standing
 
 
@@ -231,11 +232,10 @@ class Record:
             for one in self.books[slug].later(booking):
                 yield slug, one, ""
 
-    def note_shown(self, slug: str, standings: Mapping[str, Standing]) -> None:
-        now = timezone.now()
+    def note_shown(self, slug: str, standings: Mapping[str, Standing], *, at: datetime) -> None:
         for booking, standing in standings.items():
-            self.shown[slug, booking].append(Shown(at=now, standing=standing))
-            self.actor.looks[slug, booking] = (now, standing)
+            self.shown[slug, booking].append(Shown(at=at, standing=standing))
+            self.actor.looks[slug, booking] = (at, standing)
 
     def was_shown_away(self, part: Part, *, since: datetime | None = None) -> bool:
         """Whether an answer showed *part* cancelled or removed."""

@@ -122,3 +122,30 @@ def test_what_vanishes_is_never_shown_as_cancelled(
         then("sync", slug=0)
         then("work_for_half_an_hour", weather="")
         assert the_state() == State.NEEDS_HUMAN
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_listing_that_began_before_a_success_opens_nothing_again(
+    machine: type[Histories], ground: Ground
+) -> None:
+    """The provider confirms while its listing, made before, is on its way to us."""
+    with telling(machine, ground) as then:
+        then("begin", rude=True, clicks=FIRST, mishap="", works=0)
+        then("meanwhile", moment="read after", what="work", number=0, seconds=0)
+        then("sync", slug=0)
+        assert the_state() == State.CONFIRMED
+        then("cancel", ("bas", 0, "whole", 0), "", 2)
+        assert the_state() == State.CONFIRMED
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_nobody_can_judge_while_a_request_may_still_act(
+    machine: type[Histories], ground: Ground
+) -> None:
+    with telling(machine, ground) as then:
+        then("begin", rude=True, clicks=FIRST, mishap="timeout, done later", works=2)
+        then("settle_by_hand", who="bas", number=0)
+        then("send_again", who="bas", number=0)
+        then("act_late", number=0)
+        then("work_for_half_an_hour", weather="")
+        assert the_state() == State.CONFIRMED

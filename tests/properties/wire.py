@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote
 
@@ -168,11 +168,15 @@ class Wire(httpx.BaseTransport):
             self.is_taking_notes = False
         self._others(f"{kind} before")
         answer, standings = self._answer(world, ours, mishap, arrival)
+        answered_at = timezone.now()
         self._others(f"{kind} after")
         self.clock.shift(MOMENT + timedelta(seconds=mishap.seconds))
         if arrival is not None:
             arrival.ended_at = timezone.now()
-        return self._delivered(request, world, ours, operation, mishap, answer, standings)
+        response = self._delivered(request, world, mishap, answer)
+        if answer is not None and not (mishap.cut or mishap.status):
+            self._note_shown(world.slug, ours, operation, answer, standings, at=answered_at)
+        return response
 
     def _received(self, request: httpx.Request) -> tuple[World, Request]:
         path = unquote(request.url.path)
@@ -303,30 +307,33 @@ class Wire(httpx.BaseTransport):
     # --- the way back
 
     def _delivered(
-        self,
-        request: httpx.Request,
-        world: World,
-        ours: Request,
-        operation: str,
-        mishap: Mishap,
-        answer: Answer | None,
-        standings: dict[str, Standing],
+        self, request: httpx.Request, world: World, mishap: Mishap, answer: Answer | None
     ) -> httpx.Response:
         if mishap.lost == "timeout":
             raise httpx.ReadTimeout("deadline", request=request)
         if mishap.lost == "reset":
             raise httpx.ReadError("reset", request=request)
         if mishap.status is not None:
-            instead = Answer(status=mishap.status, body=mishap.body, headers=mishap.headers)
-            return _response(request, instead, slug=world.slug)
+            answer = Answer(status=mishap.status, body=mishap.body, headers=mishap.headers)
         assert answer is not None
-        if mishap.cut:
-            return _response(request, answer, slug=world.slug, cut=True)
-        if operation != "cancel" or _speaks_of_the_booking(world.slug, answer):
-            shown = self.books[world.slug].shown(ours, operation)
-            seen = {one: standings[one] for one in shown if one in standings}
-            self.record.note_shown(world.slug, seen)
-        return _response(request, answer, slug=world.slug)
+        return _response(request, answer, slug=world.slug, cut=mishap.cut)
+
+    def _note_shown(
+        self,
+        slug: str,
+        request: Request,
+        operation: str,
+        answer: Answer,
+        standings: Mapping[str, Standing],
+        *,
+        at: datetime,
+    ) -> None:
+        """Note what an answer that arrived whole says of the bookings, as of when it was given."""
+        if operation == "cancel" and not _speaks_of_the_booking(slug, answer):
+            return
+        shown = self.books[slug].shown(request, operation)
+        seen = {one: standings[one] for one in shown if one in standings}
+        self.record.note_shown(slug, seen, at=at)
 
 
 def _speaks_of_the_booking(slug: str, answer: Answer) -> bool:
