@@ -149,3 +149,14 @@ def test_nobody_can_judge_while_a_request_may_still_act(
         then("act_late", number=0)
         then("work_for_half_an_hour", weather="")
         assert the_state() == State.CONFIRMED
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_whoever_may_no_longer_cancel_has_nothing_sent(
+    machine: type[Histories], ground: Ground
+) -> None:
+    with telling(machine, ground) as then:
+        then("begin", rude=False, clicks=FIRST, mishap="", works=0)
+        then("change_permission", who="anna", may=False)
+        then("work", number=0)
+        assert the_state() == State.WITHDRAWN
