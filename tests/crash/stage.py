@@ -37,7 +37,7 @@ from appointments.models import Appointment
 from tests.crash.victim import FAILPOINTS, gate
 from tests.desk import Desk
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds that a process may take for anything before the test fails."""
 
 
