@@ -370,12 +370,16 @@ class BatchForm(forms.Form):
         return short_enough(self.cleaned_data["note"], limit=KEPT_REASON_LIMIT)
 
     def clean(self) -> dict[str, Any]:
+        if "form_key" in self.errors:
+            raise ValidationError(_("This page is broken. Choose the appointments again."))
         ticked = len(self.versions())
         if not ticked:
             raise ValidationError(_("Nothing is ticked, so there is nothing to cancel."))
         typed = self.cleaned_data.get("count", "").strip()
         if ticked > TYPED_ABOVE and typed != str(ticked):
             self.add_error("count", _("%(count)d are ticked: type %(count)d.") % {"count": ticked})
+            # Where the reload puts her: at what is to be mended.
+            self.fields["count"].widget.attrs["autofocus"] = True
         return self.cleaned_data
 
     def versions(self) -> dict[int, str]:

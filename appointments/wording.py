@@ -34,7 +34,7 @@ from appointments.models.cancellations import UNSETTLED, Event, State
 from appointments.models.connections import WARN_BEFORE_EXPIRY
 from appointments.services.batch import EMAIL_MISSING, Progress
 from appointments.services.cancel import Conflict, ConflictKind
-from appointments.services.lanes import QUEUED, is_paused
+from appointments.services.lanes import QUEUED, is_held
 from appointments.services.limits import Usage
 
 JUST = timedelta(minutes=10)
@@ -71,6 +71,18 @@ def outcome(cancellation: Cancellation) -> Outcome:
 
 
 def _contradicted(cancellation: Cancellation) -> Outcome:
+    if cancellation.state == State.SETTLED:
+        return Outcome(
+            title=_("Settled by hand, but the provider had confirmed it"),
+            sentence=_(
+                "An answer of %(provider)s that came late says that it is cancelled. "
+                "%(name)s had settled it otherwise."
+            )
+            % (_provider(cancellation) | {"name": person(cancellation.settled_by)}),
+            step=_("Look in %(provider)s itself before doing anything else.")
+            % _provider(cancellation),
+            tone="alarm",
+        )
     values = _provider(cancellation) | {
         "confirmed": moment(cancellation.settled_at),
         "since": moment(cancellation.contradicted_at),
@@ -99,7 +111,7 @@ def _requested(cancellation: Cancellation) -> Outcome:
             tone="waiting",
         )
     if cancellation.why == QUEUED:
-        return _queued(cancellation, is_paused=is_paused(cancellation))
+        return _queued(cancellation, is_paused=is_held(cancellation))
     if cancellation.why:
         return Outcome(
             title=_("Waiting for %(provider)s") % {"provider": provider},
@@ -608,8 +620,8 @@ def exclusion(code: str) -> str:
     return words[code]
 
 
-def batch_told(connection: Connection, count: int) -> str:
-    """What cancelling *count* appointments at *connection* means there."""
+def batch_told(connection: Connection) -> str:
+    """What cancelling appointments at *connection* means there."""
     label, can = connection.provider_label, connection.capabilities
     told = {
         Informs.ALL_PARTICIPANTS: _("%(provider)s mails everyone concerned at once."),
@@ -629,24 +641,36 @@ def batch_told(connection: Connection, count: int) -> str:
 
 def batch_notice(batch: Batch, progress: Progress, *, is_paused: bool) -> Outcome:
     """How far a batch is, in words; never "done" while one outcome is open."""
-    done = progress.counts.get(State.CONFIRMED, 0) + progress.counts.get(State.ALREADY, 0)
-    values = {"done": done, "total": progress.total, "unclear": progress.unclear}
-    return Outcome(
-        title=_batch_title(batch, progress, is_paused=is_paused),
-        sentence=_("%(done)d of %(total)d are cancelled.") % values
-        + (
-            " "
-            + ngettext(
+    values = {"done": progress.done, "total": progress.total, "unclear": progress.unclear}
+    sentences = [_("%(done)d of %(total)d are cancelled.") % values]
+    if progress.unclear:
+        sentences.append(
+            ngettext(
                 "Of %(unclear)d nobody knows yet: do not cancel it again, we are checking.",
                 "Of %(unclear)d nobody knows yet: do not cancel them again, we are checking.",
                 progress.unclear,
             )
             % values
-            if progress.unclear
-            else ""
-        ),
+        )
+    if progress.contradicted:
+        sentences.append(
+            ngettext(
+                "%(count)d is listed as booked again: look into it.",
+                "%(count)d are listed as booked again: look into them.",
+                progress.contradicted,
+            )
+            % {"count": progress.contradicted}
+        )
+    if batch.excluded:
+        sentences.append(
+            ngettext("%(count)d was left out.", "%(count)d were left out.", len(batch.excluded))
+            % {"count": len(batch.excluded)}
+        )
+    return Outcome(
+        title=_batch_title(batch, progress, is_paused=is_paused),
+        sentence=" ".join(sentences),
         step="",
-        tone=_batch_tone(progress, is_paused=is_paused),
+        tone=_batch_tone(batch, progress, is_paused=is_paused),
     )
 
 
@@ -654,8 +678,7 @@ def _batch_title(batch: Batch, progress: Progress, *, is_paused: bool) -> str:
     if not progress.total:
         return _("None of them could be cancelled")
     if progress.is_over:
-        done = progress.counts.get(State.CONFIRMED, 0) + progress.counts.get(State.ALREADY, 0)
-        if done == progress.total:
+        if _is_all_done(batch, progress):
             return _("All are cancelled")
         return _("Stopped") if batch.stopped_at else _("Ended; not all are cancelled")
     if batch.stopped_at:
@@ -667,13 +690,17 @@ def _batch_title(batch: Batch, progress: Progress, *, is_paused: bool) -> str:
     return _("Everything is sent; outcomes are still open")
 
 
-def _batch_tone(progress: Progress, *, is_paused: bool) -> str:
-    if progress.unclear or (is_paused and progress.waiting):
+def _is_all_done(batch: Batch, progress: Progress) -> bool:
+    """Whether all that somebody pressed the button for is cancelled, undoubted."""
+    return 0 < progress.total == progress.done and not progress.contradicted and not batch.excluded
+
+
+def _batch_tone(batch: Batch, progress: Progress, *, is_paused: bool) -> str:
+    if progress.unclear or progress.contradicted or (is_paused and progress.waiting):
         return "alarm"
     if not progress.is_over:
         return "waiting"
-    done = progress.counts.get(State.CONFIRMED, 0) + progress.counts.get(State.ALREADY, 0)
-    return "good" if done == progress.total and progress.total else "bad"
+    return "good" if _is_all_done(batch, progress) else "bad"
 
 
 def pause_sentence(lane: BatchLane) -> str:
@@ -688,6 +715,10 @@ def pause_sentence(lane: BatchLane) -> str:
             "Paused: %(provider)s did not answer clearly several times in a row. "
             "What waits has not been sent. Look at the unclear ones first."
         ),
+        "busy": _(
+            "Paused: %(provider)s is busy and asks to wait for longer than two minutes. "
+            "What waits has not been sent."
+        ),
         "refused": _(
             "Paused: %(provider)s does not accept our key, or the account is used up. "
             "What waits has not been sent. Ask an administrator."
@@ -701,6 +732,7 @@ _FAILURES: Mapping[str, Promise | str] = {
     "credentials": gettext_lazy("%(provider)s does not accept our key."),
     "access_denied": gettext_lazy("Our key may not do this at %(provider)s."),
     "rate_limited": gettext_lazy("%(provider)s is busy."),
+    "held_up": gettext_lazy("The portal itself was held up for too long before it could send."),
     "own_limit": gettext_lazy(
         "%(provider)s allows only so many requests a minute, and they are used up for now."
     ),

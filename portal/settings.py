@@ -95,7 +95,11 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["CONN_MAX_AGE"] = 60
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     _database["OPTIONS"] = _database.get("OPTIONS", {}) | {
-        "pool": {"min_size": 2, "max_size": WORKER_THREADS + 8, "timeout": 5}
+        "pool": {"min_size": 2, "max_size": WORKER_THREADS + 8, "timeout": 5},
+        # A server that is gone without a word must not hold a worker for a quarter of an hour.
+        "connect_timeout": 5,
+        "tcp_user_timeout": 20_000,
+        "options": "-c lock_timeout=20s",
     }
     _database["CONN_MAX_AGE"] = 0
     # After the server was restarted, the pool would hand out a dead connection each.

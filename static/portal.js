@@ -118,7 +118,7 @@
   function wouldMove(fragment) {
     const list = document.getElementById("list");
     if (!fragment || isForced || dialog.open) return false;
-    const isChoosing = picks().some((one) => one.checked);
+    const isChoosing = chosen.size > 0;
     if (!isChoosing && (!hovers.matches || !list.matches(":hover"))) return false;
     const order = (root) => [...root.querySelectorAll(".row")].map((row) => row.id).join();
     return order(list) !== order(fragment);
@@ -228,7 +228,7 @@
       target.closest("fieldset").querySelector(".error")?.remove();
     }
     if (target.matches("[data-fills]")) fillReason(target);
-    if (target.matches(".pick")) showPicks();
+    if (target.matches(".pick")) pick([target], target.checked);
     if (target.name === "row") showTicked();
   });
   on("input", ({ target }) => {
@@ -240,15 +240,35 @@
 
   const picks = () => [...document.querySelectorAll(".pick")];
 
+  /** Keys of all that are chosen, also of those that a filter or another page hides. */
+  const chosen = new Set();
+
   function showPicks() {
-    const count = picks().filter((one) => one.checked).length;
-    const place = document.querySelector("[data-pick-count]");
-    if (place) place.textContent = count === 1 ? "1 chosen" : `${count} chosen`;
+    const form = document.getElementById("picking");
+    if (!form) return;
+    const boxes = new Map(picks().map((one) => [one.value, one]));
+    for (const [key, box] of boxes) box.checked = chosen.has(key);
+    const hidden = [...chosen].filter((key) => !boxes.has(key));
+    for (const one of form.querySelectorAll("[data-kept]")) one.remove();
+    for (const key of hidden) {
+      const kept = document.createElement("input");
+      Object.assign(kept, { type: "hidden", name: "pick", value: key });
+      kept.dataset.kept = "";
+      form.append(kept);
+    }
+    const words = chosen.size === 1 ? "1 chosen" : `${chosen.size} chosen`;
+    document.querySelector("[data-pick-count]").textContent = hidden.length
+      ? `${words}, ${hidden.length} of them not on this page`
+      : words;
+    document.querySelector(".pick-bar").toggleAttribute("data-chosen", chosen.size > 0);
     for (const one of document.querySelectorAll("[data-pick-day], [data-pick-none]")) one.hidden = false;
   }
 
-  function pickAll(boxes, isChosen) {
-    for (const box of boxes) box.checked = isChosen;
+  function pick(boxes, isChosen) {
+    for (const box of boxes) {
+      if (isChosen) chosen.add(box.value);
+      else chosen.delete(box.value);
+    }
     showPicks();
   }
 
@@ -257,9 +277,14 @@
     const form = document.querySelector("[data-batch-review]");
     if (!form) return;
     const count = form.querySelectorAll('[name="row"]:checked').length;
-    for (const one of form.querySelectorAll("[data-ticked]")) one.textContent = count;
-    const act = form.querySelector("[data-ticked-of]");
-    act.textContent = count === 1 ? "1 appointment" : `${count} appointments`;
+    for (const one of document.querySelectorAll("[data-ticked]")) one.textContent = count;
+    for (const one of document.querySelectorAll("[data-ticked-of]")) {
+      one.textContent = count === 1 ? "1 appointment" : `${count} appointments`;
+    }
+    for (const one of document.querySelectorAll("[data-told]")) {
+      const here = `[name="row"][data-connection="${CSS.escape(one.dataset.told)}"]:checked`;
+      one.textContent = form.querySelectorAll(here).length;
+    }
   }
 
   // --- the appointment beside the list
@@ -290,9 +315,12 @@
   on("click", ({ target }) => {
     if (target.closest("[data-close-panel]")) closePanel();
     if (target.closest("[data-show-held]")) release();
-    if (target.closest("[data-pick-none]")) pickAll(picks(), false);
+    if (target.closest("[data-pick-none]")) {
+      chosen.clear();
+      showPicks();
+    }
     const day = target.closest("[data-pick-day]");
-    if (day) pickAll(day.closest("section").querySelectorAll(".pick"), true);
+    if (day) pick(day.closest("section").querySelectorAll(".row:not(.past) .pick"), true);
     if (target.closest("[data-help]")) help.showModal();
     if (target.closest("[data-print]")) print();
     const copy = target.closest("[data-copy]");
@@ -374,5 +402,7 @@
     if (event.persisted) location.reload();
   });
 
+  // What a browser kept ticked through a reload.
+  for (const one of picks()) if (one.checked) chosen.add(one.value);
   enhance();
 })();

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
 
 from appointments.models.connections import Connection
@@ -46,10 +46,14 @@ class BatchLaneQuerySet(models.QuerySet["BatchLane"]):
     def paused(self) -> BatchLaneQuerySet:
         return self.filter(paused_at__isnull=False)
 
+    def held(self) -> BatchLaneQuerySet:
+        """Lanes in which nothing may be sent: paused, or the whole batch is stopped."""
+        return self.filter(Q(paused_at__isnull=False) | Q(batch__stopped_at__isnull=False))
+
     def of_cancellation(self) -> Exists:
-        """Condition on cancellations: their lane is paused."""
+        """Condition on cancellations: nothing may be sent in their lane."""
         same = {"batch": OuterRef("batch"), "connection": OuterRef("connection")}
-        return Exists(self.paused().filter(**same))
+        return Exists(self.held().filter(**same))
 
 
 class BatchLane(models.Model):
@@ -63,7 +67,7 @@ class BatchLane(models.Model):
     """Outcomes in a row that nobody knows."""
     paused_at = models.DateTimeField(null=True)
     paused_why = models.CharField(max_length=20, blank=True)
-    """`not_sent`, `unknown` or `refused`; `wording.py` has the sentence."""
+    """`not_sent`, `unknown`, `refused` or `busy`; `wording.py` has the sentence."""
     resumed_at = models.DateTimeField(null=True)
     resumed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"

@@ -10,15 +10,17 @@ provider allows, and pauses there alone when it goes wrong.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from uuid import UUID, uuid4
 
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from appointments.domain import Scope
@@ -31,14 +33,15 @@ from appointments.models import (
     ConcernedPerson,
     Connection,
 )
-from appointments.models.cancellations import OPEN, Event, IllegalTransition, State
+from appointments.models.cancellations import DONE, OPEN, Event, IllegalTransition, State
 from appointments.services import lanes, limits
 from appointments.services.cancel import (
     LIFETIME,
+    ConflictKind,
     Wish,
     asked,
     concerned,
-    conflict_of,
+    conflict_in,
     intent,
 )
 from appointments.services.queue import CALL_IN, wake
@@ -52,6 +55,7 @@ LONGEST = timedelta(hours=2)
 SHORTEST_TURN = timedelta(seconds=2.5)
 """What each appointment adds to the lifetime of those behind it, at least."""
 EMAIL_MISSING = "email_missing"
+NOTHING: Mapping[int, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +73,28 @@ def chosen(pks: Iterable[int]) -> list[Appointment]:
     return list(rows.prefetch_related("attendees").in_order()[:MOST])
 
 
-def review(rows: Sequence[Appointment]) -> list[Line]:
-    """What can be asked for and what cannot. Nothing is recorded."""
-    return [Line(appointment=row, excluded=_why_not(row, version=row.version)) for row in rows]
+def review(rows: Sequence[Appointment], *, versions: Mapping[int, str] = NOTHING) -> list[Line]:
+    """
+    What can be asked for and what cannot. Nothing is recorded.
+
+    *versions*: what a review before this one showed; whatever changed since is left out.
+    """
+    is_open = _open_bookings(rows)
+    return [
+        Line(
+            appointment=row,
+            excluded=_why_not(row, version=versions.get(row.pk, row.version), is_open=is_open),
+        )
+        for row in rows
+    ]
 
 
-def lifetime_ends(counts: Mapping[Connection, int], *, now: datetime) -> datetime:
-    """When nothing more is sent of a batch with *counts* appointments at each connection."""
-    return max(_expires(connection, count, now=now) for connection, count in counts.items())
+def lifetime(counts: Mapping[Connection, int]) -> timedelta:
+    """How long something may be sent of a batch with *counts* appointments at each connection."""
+    return max(
+        _lifetime(connection, _waiting_at(connection) + count)
+        for connection, count in counts.items()
+    )
 
 
 def ask_for_batch(
@@ -119,37 +137,52 @@ def _record(batch: Batch, versions: Mapping[int, str]) -> None:
     # Locks first, then questions, and always in the same order: two batches at once wait here.
     wanted = Appointment.objects.filter(pk__in=versions)
     accounts = Connection.objects.filter(pk__in=wanted.values("connection")).order_by("pk")
-    list(accounts.select_for_update())
+    # Not the keys, which every new row that refers to an account locks for itself.
+    places = {one.pk: _waiting_at(one) for one in accounts.select_for_update(no_key=True)}
     rows = (
         Appointment.objects.select_for_update(of=("self",))
         .select_related("connection")
         .prefetch_related("attendees")
         .order_by("pk")
     )
+    locked = sorted(rows.filter(pk__in=versions), key=lambda one: (one.sorts_at, one.pk))
+    is_open = _open_bookings(locked)
     intents: list[Cancellation] = []
-    places: Counter[Connection] = Counter()
-    for row in sorted(rows.filter(pk__in=versions), key=lambda one: (one.sorts_at, one.pk)):
-        if why := _why_not(row, version=versions[row.pk]):
+    for row in locked:
+        if why := _why_not(row, version=versions[row.pk], is_open=is_open):
             batch.excluded.append({"appointment": row.pk, "why": why})
             continue
-        places[row.connection] += 1
-        intents.append(_intent(batch, row, place=places[row.connection]))
-    BatchLane.objects.bulk_create(
-        BatchLane(batch=batch, connection=connection) for connection in places
-    )
+        places[row.connection_id] += 1
+        intents.append(_intent(batch, row, place=places[row.connection_id]))
+    lanes_of = {one.connection_id for one in intents}
+    BatchLane.objects.bulk_create(BatchLane(batch=batch, connection_id=pk) for pk in lanes_of)
     Cancellation.objects.bulk_create(intents)
     CancellationEvent.objects.bulk_create(asked(one) for one in intents)
     ConcernedPerson.objects.bulk_create(person for one in intents for person in concerned(one))
     batch.save(update_fields=("excluded",))
-    for connection in places:
-        wake(CALL_IN, connection.pk)
+    for pk in lanes_of:
+        wake(CALL_IN, pk)
+
+
+def _waiting_at(connection: Connection) -> int:
+    """Cancellations that have their turn at *connection* before a new one."""
+    waiting = Cancellation.objects.filter(
+        connection=connection, due_at__isnull=False, state=State.REQUESTED
+    )
+    return waiting.count()
+
+
+def _open_bookings(rows: Iterable[Appointment]) -> set[int]:
+    """Keys of those *rows* of which a cancellation is open, in one question for all."""
+    found = Cancellation.objects.open().filter(appointment__in=[one.pk for one in rows])
+    return set(found.values_list("appointment", flat=True))
 
 
 def _intent(batch: Batch, row: Appointment, *, place: int) -> Cancellation:
     wish = Wish(reason=batch.reason, note=batch.note, email=_email(row))
     one = intent(row, by=batch.requested_by, wish=wish, form_key=uuid4(), now=batch.requested_at)
     one.batch = batch
-    one.expires_at = _expires(row.connection, place, now=batch.requested_at)
+    one.expires_at = batch.requested_at + _lifetime(row.connection, place)
     one.due_at, one.why = one.expires_at, lanes.QUEUED
     return one
 
@@ -160,16 +193,18 @@ def _email(row: Appointment) -> str:
     return next((one.email for one in row.attendees.all() if one.email), "")
 
 
-def _why_not(row: Appointment, *, version: str) -> str:
-    if (conflict := conflict_of(row, scope=Scope.WHOLE, version=version)) is not None:
+def _why_not(row: Appointment, *, version: str, is_open: Container[int]) -> str:
+    if row.pk in is_open:
+        return ConflictKind.ALREADY_OPEN
+    if (conflict := conflict_in(row, scope=Scope.WHOLE, version=version)) is not None:
         return conflict.kind
     return EMAIL_MISSING if row.capabilities.needs_email and not _email(row) else ""
 
 
-def _expires(connection: Connection, place: int, *, now: datetime) -> datetime:
-    """Lifetime from when the *place*-th of a connection may begin under its pace."""
+def _lifetime(connection: Connection, place: int) -> timedelta:
+    """Lifetime of the *place*-th of a connection, which may begin only under its pace."""
     turn = max(limits.Pace.of(connection).interval * limits.WORK_COSTS, SHORTEST_TURN)
-    return now + min(LIFETIME + turn * (place - 1), LONGEST)
+    return min(LIFETIME + turn * (place - 1), LONGEST)
 
 
 # --- while it runs ----------------------------------------------------------------------------
@@ -180,10 +215,22 @@ class Progress:
     """Where a batch, or one connection's part of it, stands."""
 
     counts: Mapping[State, int]
+    contradicted: int = 0
+    """Confirmed, and listed as booked since."""
 
     @classmethod
-    def of(cls, states: Iterable[str]) -> Progress:
-        return cls(counts=Counter(State(one) for one in states))
+    def of(cls, cancellations: Iterable[tuple[str, datetime | None]]) -> Progress:
+        """*cancellations*: state of each, and since when it is contradicted."""
+        pairs = list(cancellations)
+        return cls(
+            counts=Counter(State(state) for state, _ in pairs),
+            contradicted=sum(since is not None for _, since in pairs),
+        )
+
+    @property
+    def done(self) -> int:
+        """Cancelled, as the provider said or showed."""
+        return sum(self.counts.get(state, 0) for state in DONE)
 
     @property
     def total(self) -> int:
@@ -198,6 +245,11 @@ class Progress:
         return self.counts.get(State.REQUESTED, 0)
 
     @property
+    def is_moving(self) -> bool:
+        """Whether something is still to be sent, or on its way."""
+        return bool(self.waiting or self.counts.get(State.SENDING, 0))
+
+    @property
     def unclear(self) -> int:
         """Outcomes that nobody knows: as long as there is one, nothing is "all done"."""
         return self.counts.get(State.UNKNOWN, 0) + self.counts.get(State.NEEDS_HUMAN, 0)
@@ -209,14 +261,16 @@ class Progress:
 
 
 def running() -> list[Batch]:
-    """Batches of which an outcome is still open, the newest first."""
-    still_open = Cancellation.objects.filter(due_at__isnull=False, batch__isnull=False)
-    rows = Batch.objects.filter(pk__in=still_open.values("batch"))
+    """Batches of which something is still to be sent or on its way, the newest first."""
+    moving = Cancellation.objects.filter(
+        due_at__isnull=False, batch__isnull=False, state__in=(State.REQUESTED, State.SENDING)
+    )
+    rows = Batch.objects.filter(pk__in=moving.values("batch"))
     return list(rows.select_related("requested_by"))
 
 
 def progress(batch: Batch) -> Progress:
-    return Progress.of(batch.cancellations.values_list("state", flat=True).order_by())
+    return Progress.of(batch.cancellations.values_list("state", "contradicted_at").order_by())
 
 
 def stop(batch: Batch, *, by: User) -> None:
@@ -227,18 +281,29 @@ def stop(batch: Batch, *, by: User) -> None:
         PermissionDenied: *by* may not cancel; nothing was changed.
     """
     _check(by)
-    now = timezone.now()
-    Batch.objects.filter(pk=batch.pk, stopped_at=None).update(stopped_at=now, stopped_by=by)
-    # One short transaction each: a worker that is about to claim one must not be kept waiting
-    # for all of them, and finds its own taken back.
-    for one in batch.cancellations.filter(state=State.REQUESTED).order_by("-due_at", "-pk"):
-        _take_back(one, by=by, now=now)
+    # From this commit on nothing more is claimed, whatever becomes of us.
+    stopped = Batch.objects.filter(pk=batch.pk, stopped_at=None)
+    stopped.update(stopped_at=timezone.now(), stopped_by=by)
+    finish_stops()
 
 
-def _take_back(cancellation: Cancellation, *, by: User, now: datetime) -> None:
-    # Illegal if it was claimed a moment ago: then its outcome will be known.
-    with suppress(IllegalTransition):
-        cancellation.apply(Event.TAKEN_BACK, due_at=now, why="taken_back", by=by)
+def finish_stops() -> None:
+    """
+    Take back what has not been sent of stopped batches.
+
+    One short transaction each: a worker that is about to claim one must not wait for all of them.
+    The sweep does it too, for a stop in the middle of which somebody was killed.
+    """
+    left = Cancellation.objects.filter(
+        due_at__isnull=False, state=State.REQUESTED, batch__stopped_at__isnull=False
+    ).filter(Q(lease_until=None) | Q(lease_until__lte=timezone.now()))
+    for one in left.select_related("batch__stopped_by").order_by("-due_at", "-pk"):
+        assert one.batch is not None  # noqa: S101 - asked for above
+        # Illegal if somebody else was faster.
+        with suppress(IllegalTransition):
+            one.apply(
+                Event.TAKEN_BACK, due_at=timezone.now(), why="taken_back", by=one.batch.stopped_by
+            )
 
 
 def resume(batch: Batch, connection: Connection, *, by: User) -> None:
@@ -267,7 +332,7 @@ def resume(batch: Batch, connection: Connection, *, by: User) -> None:
             connection=connection, state=State.REQUESTED, unknown_since=None
         )
         for place, one in enumerate(waiting.order_by("requested_at", "pk"), start=1):
-            ends = _expires(connection, place, now=now)
+            ends = now + _lifetime(connection, place)
             waiting.filter(pk=one.pk).update(expires_at=ends)
             waiting.filter(pk=one.pk, why=lanes.QUEUED).update(due_at=ends)
         wake(CALL_IN, connection.pk)

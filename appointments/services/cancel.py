@@ -87,7 +87,7 @@ def ask_to_cancel(
             # Locks first, then questions: on PostgreSQL two people at once wait here. A series
             # spans rows, so its requests queue up at their connection.
             if series_key(appointment):
-                Connection.objects.select_for_update().get(pk=appointment.connection_id)
+                Connection.objects.select_for_update(no_key=True).get(pk=appointment.connection_id)
             row = Appointment.objects.select_for_update().get(pk=appointment.pk)
             if (same := _same(appointment, form_key=form_key)) is not None:
                 return same
@@ -152,6 +152,11 @@ def conflict_of(row: Appointment, *, scope: Scope, version: str) -> Conflict | N
     )
     if (other := waiting.first()) is not None:
         return Conflict(kind=ConflictKind.ALREADY_OPEN, cancellation=other)
+    return conflict_in(row, scope=scope, version=version)
+
+
+def conflict_in(row: Appointment, *, scope: Scope, version: str) -> Conflict | None:
+    """The same of a *row* of which no cancellation is open."""
     if (kind := obstacles(row)) is not None:
         return Conflict(kind=kind)
     if row.version != version:

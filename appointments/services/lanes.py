@@ -12,14 +12,14 @@ looks; the other connections go on.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from appointments.models import BatchLane, Cancellation, Connection
+from appointments.models import Batch, BatchLane, Cancellation, Connection
 from appointments.models.batches import BatchLaneQuerySet
 from appointments.models.cancellations import AnswerKind, State
 from appointments.services import limits
@@ -27,15 +27,15 @@ from appointments.services.queue import CALL_IN, PROCESS_CANCELLATION, wake
 
 QUEUED = "queued"
 """Why a cancellation waits: others of its connection go first."""
-CROWDED = timedelta(seconds=10)
-"""How long a read stands back while its connection is busy."""
 NOT_SENT_MOST = 3
 UNKNOWN_MOST = 2
 """So many in a row pause a batch at one connection."""
+TOO_BUSY = "too_busy"
+"""Turned away for longer than anybody waits: each other one would end the same."""
 
 
-class LanePaused(Exception):
-    """The batch was paused at this connection meanwhile: nothing more may be sent there."""
+class LaneHeld(Exception):
+    """The batch was paused here or stopped meanwhile: nothing more may be sent."""
 
 
 def may_begin(cancellation: Cancellation, account: Connection, *, now: datetime) -> bool:
@@ -44,17 +44,22 @@ def may_begin(cancellation: Cancellation, account: Connection, *, now: datetime)
 
     The caller holds the lock of *account*, so that counting and leasing are one step.
     """
-    busy = Cancellation.objects.in_flight(account, now).count() >= settings.CANCELS_IN_FLIGHT
+    under_way = Cancellation.objects.in_flight(account, now).count()
+    is_busy = under_way >= settings.CANCELS_IN_FLIGHT
+    if cancellation.state == State.SENDING:
+        return True  # Its worker is gone: that is only written down.
     if cancellation.state != State.REQUESTED:
-        if busy:
-            _of(cancellation).update(due_at=now + CROWDED)
-        return not busy
-    if now >= cancellation.expires_at:
+        # If it is busy, the read stays due, and whoever finishes calls it in first.
+        wait = limits.wait_for_work(account, under_way=under_way)
+        if wait:
+            _of(cancellation).update(due_at=now + wait)
+        return not wait and not is_busy
+    if now >= cancellation.expires_at or stopped_batch(cancellation) is not None:
         return True
-    if busy or is_paused(cancellation):
+    if is_busy or is_held(cancellation):
         stand_back(cancellation)
         return False
-    if wait := limits.wait_for_work(account):
+    if wait := limits.wait_for_work(account, under_way=under_way):
         stand_back(cancellation)
         wake(CALL_IN, account.pk, at=now + wait)
         return False
@@ -68,17 +73,23 @@ def stand_back(cancellation: Cancellation) -> None:
     )
 
 
-def call_in(connection_id: int) -> None:
-    """Let those begin who stand back and for whom there is room now."""
+def call_in(connection_id: int, *, or_later: bool = True) -> None:
+    """
+    Let those begin who stand back and for whom there is room now.
+
+    If the pace does not allow it yet, come back then; the sweep comes anyway, without *or_later*.
+    """
     now = timezone.now()
     here = Cancellation.objects.filter(connection=connection_id, due_at__isnull=False)
-    counts = here.aggregate(
-        under_way=Count("pk", filter=Q(lease_until__gt=now)),
-        about_to=Count(
-            "pk", filter=Q(state=State.REQUESTED, due_at__lte=now, lease_until__isnull=True)
-        ),
-    )
-    room = settings.CANCELS_IN_FLIGHT - counts["under_way"] - counts["about_to"]
+    under_way = here.filter(lease_until__gt=now).count()
+    room = settings.CANCELS_IN_FLIGHT - under_way
+    ready = here.filter(due_at__lte=now, lease_until=None).order_by("due_at")
+    for pk, state in list(ready.values_list("pk", "state")[: max(room, 0)]):
+        room -= 1
+        # Whoever is called in has been woken. A read has to be woken again, and goes first: an
+        # outcome that nobody knows must not wait until a batch is over.
+        if state != State.REQUESTED:
+            wake(PROCESS_CANCELLATION, pk)
     if room <= 0:
         return
     waiting = here.filter(
@@ -87,8 +98,10 @@ def call_in(connection_id: int) -> None:
     called = list(waiting.values_list("pk", flat=True)[:room])
     if not called:
         return
-    if wait := limits.wait_for_work(Connection.objects.get(pk=connection_id)):
-        wake(CALL_IN, connection_id, at=now + wait)
+    account = Connection.objects.get(pk=connection_id)
+    if wait := limits.wait_for_work(account, under_way=under_way):
+        if or_later:
+            wake(CALL_IN, connection_id, at=now + wait)
         return
     for pk in called:
         if here.filter(pk=pk, state=State.REQUESTED, why=QUEUED).update(due_at=now, why=""):
@@ -108,9 +121,17 @@ def _of(cancellation: Cancellation) -> QuerySet[Cancellation]:
 # --- pausing ----------------------------------------------------------------------------------
 
 
-def is_paused(cancellation: Cancellation) -> bool:
-    """Whether *cancellation* belongs to a batch that is paused at its connection."""
-    return cancellation.batch_id is not None and _lane(cancellation).paused().exists()
+def is_held(cancellation: Cancellation) -> bool:
+    """Whether *cancellation* belongs to a batch that may send nothing at its connection now."""
+    return cancellation.batch_id is not None and _lane(cancellation).held().exists()
+
+
+def stopped_batch(cancellation: Cancellation) -> Batch | None:
+    """The batch of *cancellation* if somebody stopped it for good."""
+    if cancellation.batch_id is None:
+        return None
+    stopped = Batch.objects.filter(pk=cancellation.batch_id, stopped_at__isnull=False)
+    return stopped.select_related("stopped_by").first()
 
 
 def note(cancellation: Cancellation, kind: AnswerKind, *, why: str = "") -> None:
@@ -119,8 +140,10 @@ def note(cancellation: Cancellation, kind: AnswerKind, *, why: str = "") -> None
 
     Where there is an answer, it belongs into the commit that stores it.
     """
-    if cancellation.batch_id is None or kind is AnswerKind.LIMITED:
-        return  # If limited, the whole connection waits, as its provider asked.
+    if cancellation.batch_id is None:
+        return
+    if kind is AnswerKind.LIMITED and why != TOO_BUSY:
+        return  # The whole connection waits, as its provider asked.
     with transaction.atomic():
         lane = _lane(cancellation).select_for_update().get()
         match kind:
@@ -128,6 +151,8 @@ def note(cancellation: Cancellation, kind: AnswerKind, *, why: str = "") -> None
                 lane.not_sent_running += 1
             case AnswerKind.UNKNOWN:
                 lane.unknown_running += 1
+            case AnswerKind.LIMITED:
+                pass
             case _:
                 lane.not_sent_running = lane.unknown_running = 0
         if lane.paused_at is None and (reason := _reason_to_pause(lane, kind, why=why)):
@@ -136,6 +161,8 @@ def note(cancellation: Cancellation, kind: AnswerKind, *, why: str = "") -> None
 
 
 def _reason_to_pause(lane: BatchLane, kind: AnswerKind, *, why: str) -> str:
+    if why == TOO_BUSY:
+        return "busy"
     if kind is AnswerKind.REFUSED and why in _FOR_ALL:
         return "refused"
     if lane.unknown_running >= UNKNOWN_MOST:
@@ -143,9 +170,7 @@ def _reason_to_pause(lane: BatchLane, kind: AnswerKind, *, why: str) -> str:
     return "not_sent" if lane.not_sent_running >= NOT_SENT_MOST else ""
 
 
-_FOR_ALL = frozenset(
-    {"credentials", "permission", "access_denied", "cannot_decrypt", "switched_off", "quota"}
-)
+_FOR_ALL = frozenset({"credentials", "permission", "access_denied", "cannot_decrypt", "quota"})
 """Refusals that every other request of this connection would meet too."""
 
 

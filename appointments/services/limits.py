@@ -23,6 +23,7 @@ from enum import Enum
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from appointments.domain import Gate, RateLimited
@@ -34,8 +35,8 @@ logger = logging.getLogger(__name__)
 STEADY = 0.75
 BURST = 0.2
 """Of what a minute allows. Together below 1: the rest is for requests that were not held up."""
-WORK_COSTS = 2
-"""Requests that a cancellation needs: the look and the sending."""
+WORK_COSTS = 3
+"""Requests that a cancellation may need: the look, the sending, and a second look."""
 LONGEST_CLOSURE = timedelta(seconds=120)
 """A provider that asks for more is asked again after this, if a person wants it."""
 PATIENCE = timedelta(seconds=60)
@@ -57,13 +58,24 @@ def client(connection: Connection, urgency: Urgency) -> Provider:
     return connection.client(gate=_Budgeted(connection=connection, urgency=urgency))
 
 
-def wait_for_work(connection: Connection) -> timedelta:
-    """How long a cancellation must stand back; zero if it may begin."""
+def prepay(client: Provider) -> None:
+    """
+    Pay for the next request of *client* now, so that nothing comes between its claim and it.
+
+    A payment is a round trip to the database, which may hang: what was claimed before it could
+    leave long after everybody else had given it up.
+    """
+    if isinstance(client.http.gate, _Budgeted):
+        client.http.gate.prepay()
+
+
+def wait_for_work(connection: Connection, *, under_way: int = 0) -> timedelta:
+    """How long a cancellation must stand back beside *under_way* others; zero if it may begin."""
     budget = RequestBudget.objects.filter(connection=connection).first()
     if budget is None:
         return timedelta(0)
     pace, now = Pace.of(connection), timezone.now()
-    return pace.wait(budget, now=now, share=1.0, requests=WORK_COSTS)
+    return pace.wait(budget, now=now, share=1.0, requests=WORK_COSTS * (1 + under_way))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,13 +131,26 @@ class Pace:
         self, budget: RequestBudget, *, now: datetime, share: float, requests: int
     ) -> timedelta:
         """How long until *requests* more fit into *share* of the burst."""
-        waits = [timedelta(0)]
-        if budget.closed_until is not None:
-            waits.append(budget.closed_until - now)
-        if settings.PROVIDER_PACING and budget.paid_until is not None:
-            room = self.interval * max(0, math.floor(self.burst * share) - requests)
-            waits.append(budget.paid_until - now - room)
-        return max(waits)
+        closed = _ahead(budget.closed_until, now=now, most=LONGEST_CLOSURE)
+        if not settings.PROVIDER_PACING:
+            return closed
+        room = self.interval * max(0, math.floor(self.burst * share) - requests)
+        return max(closed, _ahead(budget.paid_until, now=now, most=self.longest) - room)
+
+    @property
+    def longest(self) -> timedelta:
+        """How far ahead what is paid may lie: the burst, and as much that was not held up."""
+        return 2 * self.burst * self.interval
+
+
+def _ahead(moment: datetime | None, *, now: datetime, most: timedelta) -> timedelta:
+    """
+    How far *moment* lies ahead; zero if further than *most*, which it cannot by itself.
+
+    Then a clock was wrong, and that must not close a connection for hours.
+    """
+    ahead = moment - now if moment is not None else timedelta(0)
+    return ahead if timedelta(0) < ahead <= most else timedelta(0)
 
 
 class _Budgeted(Gate):
@@ -135,8 +160,16 @@ class _Budgeted(Gate):
         self.connection = connection
         self.urgency = urgency
         self.pace = Pace.of(connection)
+        self.paid = 0
+
+    def prepay(self) -> None:
+        self._pay()
+        self.paid += 1
 
     def admit(self) -> None:
+        if self.paid:
+            self.paid -= 1
+            return
         patience = PATIENCE if self.urgency is Urgency.SYNC else timedelta(0)
         give_up_at = timezone.now() + patience
         while wait := self._pay():
@@ -149,9 +182,10 @@ class _Budgeted(Gate):
         closure = LONGEST_CLOSURE if wait is None else min(wait, LONGEST_CLOSURE)
         closed_until = timezone.now() + closure
         try:
-            RequestBudget.objects.filter(connection=self.connection).update(
-                closed_until=closed_until
-            )
+            row = RequestBudget.objects.filter(connection=self.connection)
+            longest = timezone.now() + LONGEST_CLOSURE
+            is_longer = Q(closed_until__gte=closed_until, closed_until__lte=longest)
+            row.exclude(is_longer).update(closed_until=closed_until)
         except (OperationalError, InterfaceError):
             # The answer itself must not be lost over it: nothing was done, and that is known.
             logger.warning("A closure of connection %s was not noted.", self.connection.pk)
@@ -163,7 +197,7 @@ class _Budgeted(Gate):
         except (OperationalError, InterfaceError):
             if self.urgency is not Urgency.WORK:
                 raise
-            # What was claimed must be sent now: a figure in a table does not stop it.
+            # A figure in a table must not stop a cancellation.
             logger.warning("A request to connection %s was not counted.", self.connection.pk)
             return timedelta(0)
 
@@ -176,7 +210,8 @@ class _Budgeted(Gate):
                 wait = self.pace.wait(budget, now=now, share=share, requests=1)
                 if wait > timedelta(0):
                     return wait
-            budget.paid_until = max(budget.paid_until or now, now) + self.pace.interval
+            ahead = _ahead(budget.paid_until, now=now, most=self.pace.longest)
+            budget.paid_until = now + min(ahead + self.pace.interval, self.pace.longest)
             if budget.day != utc_day(now):
                 budget.day, budget.used = utc_day(now), 0
             budget.used += 1

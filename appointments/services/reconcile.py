@@ -21,6 +21,7 @@ from appointments.models.cancellations import AnswerKind, Event, State
 from appointments.services import limits
 from appointments.services.cancel import LIFETIME
 from appointments.services.effect import has_left, take_effect, why_left
+from appointments.services.lanes import is_held
 from appointments.services.limits import Urgency
 from appointments.services.queue import PROCESS_CANCELLATION, wake
 from appointments.services.records import store
@@ -140,6 +141,7 @@ def _may_repeat(cancellation: Cancellation, seen: BookedAppointment) -> bool:
     return (
         cancellation.connection.capabilities.repeat_is_safe
         and cancellation.repeats < REPEATS
+        and not is_held(cancellation)
         and timezone.now() < cancellation.expires_at
         and seen.is_live
         and not cancellation.facts.changes(Facts.of(seen))

@@ -22,6 +22,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import stamina
+from django.contrib.auth.models import User
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
@@ -80,6 +81,8 @@ LONGEST_WAIT = timedelta(seconds=120)
 LOOK = 25.0
 SECOND_LOOK = 15.0
 """Seconds; with a write's 20 they stay below the lease."""
+START_WITHIN = timedelta(seconds=20)
+"""After the claim: the first byte leaves before that, so that the lease outlasts the rest."""
 TRY_AGAIN = (timedelta(seconds=1), timedelta(seconds=4), timedelta(seconds=15))
 """After a request that did not leave us, or a read that failed; give or take half."""
 
@@ -101,13 +104,14 @@ def process(pk: int) -> None:
             case State.SENDING:
                 # Whoever sent it is gone: it may have been carried out.
                 reconcile.become_unknown(cancellation, Event.LEASE_EXPIRED, why="worker_lost")
+                lanes.note(cancellation, AnswerKind.UNKNOWN)
             case State.UNKNOWN | State.NEEDS_HUMAN:
                 reconcile.read(cancellation)
             case _:
                 pass
     except IllegalTransition:
         pass  # Somebody else moved it meanwhile; the row says what is next.
-    except lanes.LanePaused:
+    except lanes.LaneHeld:
         lanes.stand_back(cancellation)
     except Exception as error:
         _stumble(pk, error)
@@ -127,7 +131,11 @@ def _lease(pk: int) -> Cancellation | None:
         if found is None:
             return None
         # On PostgreSQL the lock makes counting and taking one step; on SQLite the transaction does.
-        account = Connection.objects.select_for_update().get(pk=found.connection_id)
+        account = Connection.objects.select_for_update(no_key=True).get(pk=found.connection_id)
+        # Again, now that nobody else is at it: the same task may come twice.
+        found = Cancellation.objects.due(now).filter(pk=pk).first()
+        if found is None:
+            return None
         if not lanes.may_begin(found, account, now=now):
             return None
         key = uuid4()
@@ -154,6 +162,8 @@ def _stumble(pk: int, error: Exception) -> None:
     why = "cannot_decrypt" if isinstance(error, CannotDecrypt) else "internal"
     cancellation = Cancellation.objects.select_related("connection").get(pk=pk)
     if cancellation.state == State.REQUESTED:
+        kind = AnswerKind.REFUSED if why == "cannot_decrypt" else AnswerKind.NOT_SENT
+        lanes.note(cancellation, kind, why=why)
         _wait(cancellation, why=why)
     elif cancellation.state in UNSETTLED:
         reconcile.could_not_read(cancellation)
@@ -161,6 +171,9 @@ def _stumble(pk: int, error: Exception) -> None:
 
 def _advance(cancellation: Cancellation) -> None:
     held, now = cancellation.lease_key, timezone.now()
+    if (stopped := lanes.stopped_batch(cancellation)) is not None:
+        _end(cancellation, Event.TAKEN_BACK, why="taken_back", by=stopped.stopped_by)
+        return
     if now >= cancellation.expires_at:
         _end(cancellation, Event.LIFETIME_OVER, why=_lifetime_over(cancellation))
         return
@@ -175,9 +188,10 @@ def _advance(cancellation: Cancellation) -> None:
         seen = _look(cancellation, client)
         if seen is None:
             return
-        call = _claim(cancellation, held=held)
         request = _request(cancellation, seen)
-        outcome = _send(client, request)
+        limits.prepay(client)
+        call = _claim(cancellation, held=held)
+        outcome = _send(client, request, before=call.started_at + START_WITHIN)
         if isinstance(outcome, Refused) and not outcome.conclusive:
             outcome = _second_look(client, request, outcome)
     _settle(cancellation, call, outcome)
@@ -217,10 +231,10 @@ def _look(cancellation: Cancellation, client: Provider) -> BookedAppointment | N
     return seen
 
 
-def _end(cancellation: Cancellation, event: Event, *, why: str) -> None:
+def _end(cancellation: Cancellation, event: Event, *, why: str, by: User | None = None) -> None:
     """Leave *requested* without sending; after an earlier unknown call that means: read on."""
     due_at = reconcile.next_read(cancellation)
-    cancellation.apply(event, due_at=due_at, why=why, held=cancellation.lease_key)
+    cancellation.apply(event, due_at=due_at, why=why, by=by, held=cancellation.lease_key)
     if cancellation.is_open:
         wake(PROCESS_CANCELLATION, cancellation.pk, at=due_at)
 
@@ -229,7 +243,10 @@ def _not_seen(cancellation: Cancellation, error: ProviderError) -> None:
     match error:
         case RateLimited(wait=timedelta() as wait) if wait <= LONGEST_WAIT:
             _wait(cancellation, why=error.why, at_least=wait)
-        case CredentialsRejected() | AccessDenied() | RateLimited():
+        case RateLimited():
+            _end(cancellation, Event.LOOK_REFUSED, why=error.why)
+            lanes.note(cancellation, AnswerKind.LIMITED, why=lanes.TOO_BUSY)
+        case CredentialsRejected() | AccessDenied():
             _end(cancellation, Event.LOOK_REFUSED, why=error.why)
             lanes.note(cancellation, AnswerKind.REFUSED, why=error.why)
         case _:
@@ -257,14 +274,14 @@ def _claim(cancellation: Cancellation, *, held: UUID | None) -> ProviderCall:
 
     Raises:
         IllegalTransition: the lease ran out or it was taken back; nothing may be sent.
-        LanePaused: its batch was paused here meanwhile; nothing may be sent yet.
+        LaneHeld: its batch was paused here or stopped meanwhile; nothing may be sent.
     """
     now = timezone.now()
     if now >= cancellation.expires_at:
         raise IllegalTransition("lifetime over")
     with transaction.atomic():
-        if lanes.is_paused(cancellation):
-            raise lanes.LanePaused
+        if lanes.is_held(cancellation):
+            raise lanes.LaneHeld
         cancellation.apply(
             Event.CLAIMED,
             held=held,
@@ -301,7 +318,16 @@ def _reason(cancellation: Cancellation) -> str:
     return cancellation.reason if reaches else ""
 
 
-def _send(client: Provider, request: CancelRequest) -> CancelAnswer | ProviderError:
+def _send(
+    client: Provider, request: CancelRequest, *, before: datetime
+) -> CancelAnswer | ProviderError:
+    """
+    The answer of the provider, or what went wrong; not sent at all if it is not *before* then.
+
+    Whoever was held up for so long may have lost the lease, and others may have gone on.
+    """
+    if timezone.now() >= before:
+        return NotSent("held_up")
     try:
         return client.cancel(request)
     except (CredentialsRejected, AccessDenied) as error:
@@ -387,7 +413,9 @@ def _record_and_move(
             step = _meaning(cancellation, outcome)
             _record(answer)
             _move(cancellation, answer, step, held=held)
-            lanes.note(cancellation, AnswerKind(answer.kind), why=answer.why)
+            is_too_busy = answer.kind == AnswerKind.LIMITED and step.event is Event.NOTHING_LEFT_US
+            why = lanes.TOO_BUSY if is_too_busy else answer.why
+            lanes.note(cancellation, AnswerKind(answer.kind), why=why)
             if cancellation.is_done:
                 take_effect(cancellation, at=answer.answered_at)
     except IllegalTransition:

@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
-from appointments.models import Cancellation, ProviderAnswer, ProviderCall
-from appointments.models.cancellations import OPEN, State
+from appointments.models import Cancellation, CancellationEvent, ProviderAnswer, ProviderCall
+from appointments.models.cancellations import OPEN, AnswerKind, Event, State
 from appointments.services.queue import PROCESS_CANCELLATION, wake
+from appointments.services.settle import Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +45,15 @@ def keep(answer: ProviderAnswer) -> None:
             "answered_at": answer.answered_at.isoformat(),
         }
     )
-    with _locked() as file:
-        # After a line that a crash cut off, ours must still stand alone.
-        file.write(f"\n{line}\n")
-        _force(file)
+    try:
+        with _locked() as file:
+            # After a line that a crash cut off, ours must still stand alone.
+            file.write(f"\n{line}\n")
+            _force(file)
+    except OSError:
+        # Nothing is left to keep it in but the log.
+        logger.critical("The answer to call %s is lost: %s.", answer.call_id, answer.kind)
+        raise
     logger.error("The answer to call %s is kept in a file: no database.", answer.call_id)
 
 
@@ -63,7 +69,7 @@ def bring_back() -> int:
         return 0
     with _locked() as file:
         file.seek(0)
-        brought = sum(_record(line) for line in file if line.strip())
+        brought = sum(_brought(line) for line in file if line.strip())
         # A crash before this point only has them found in the ledger the next time.
         file.truncate(0)
         _force(file)
@@ -72,15 +78,25 @@ def bring_back() -> int:
     return brought
 
 
-def _record(line: str) -> bool:
-    """Whether *line* told the ledger something new."""
+def _brought(line: str) -> bool:
+    """Whether *line* told the ledger something new; one that makes no sense must not stay for ever.
+
+    Raises:
+        OperationalError, InterfaceError: no database.
+    """
     try:
-        kept: dict[str, Any] = json.loads(line)
-        answered_at = datetime.fromisoformat(kept.pop("answered_at"))
-        call = ProviderCall.objects.filter(pk=kept.pop("call")).first()
-    except (ValueError, KeyError, TypeError, AttributeError):
-        logger.warning("A kept answer was cut off; reads will tell what came of it.")
+        return _record(line)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("A kept answer cannot be read; reads will tell what came of it.")
         return False
+
+
+def _record(line: str) -> bool:
+    kept: dict[str, Any] = json.loads(line)
+    answered_at = datetime.fromisoformat(kept.pop("answered_at"))
+    call = ProviderCall.objects.filter(pk=kept.pop("call")).first()
     if call is None:
         logger.warning("A kept answer belongs to no call of this database.")
         return False
@@ -89,15 +105,32 @@ def _record(line: str) -> bool:
         row = Cancellation.objects.select_for_update().get(pk=call.cancellation_id)
         if ProviderAnswer.objects.filter(call=call).exists():
             return False
-        ProviderAnswer.objects.create(call=call, answered_at=answered_at, **kept)
-        if row.state in OPEN:
-            now = timezone.now()
-            due = {"due_at": now}
-            if row.state == State.SENDING:
-                due["lease_until"] = now  # Whoever sent it has given up.
-            Cancellation.objects.filter(pk=row.pk, state=row.state).update(**due)
-            wake(PROCESS_CANCELLATION, row.pk)
+        answer = ProviderAnswer.objects.create(call=call, answered_at=answered_at, **kept)
+        _act_on(answer, call, row)
     return True
+
+
+def _act_on(answer: ProviderAnswer, call: ProviderCall, row: Cancellation) -> None:
+    now = timezone.now()
+    if row.state in OPEN:
+        due = {"due_at": now}
+        if row.state == State.SENDING:
+            if row.calls.filter(number__gt=call.number).exists():
+                return  # A later request is on its way; its answer is waited for.
+            due["lease_until"] = now  # Whoever sent it has given up.
+        Cancellation.objects.filter(pk=row.pk, state=row.state).update(**due)
+        wake(PROCESS_CANCELLATION, row.pk)
+    elif answer.kind == AnswerKind.OK and row.why == Verdict.STILL_BOOKED:
+        # Somebody found otherwise by hand: that has to be looked into.
+        Cancellation.objects.filter(pk=row.pk, contradicted_at=None).update(contradicted_at=now)
+        CancellationEvent.objects.create(
+            cancellation=row,
+            at=now,
+            event=Event.CONTRADICTED,
+            before=row.state,
+            after=row.state,
+            why="answered_late",
+        )
 
 
 def _path() -> Path:
@@ -108,6 +141,7 @@ def _path() -> Path:
 def _locked() -> Iterator[IO[str]]:
     """The file, ours alone among the processes of this machine."""
     path = _path()
+    path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
     # Readable by nobody else: a provider's words may hold a person's name.
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)

@@ -10,7 +10,7 @@ from django.utils import timezone
 from appointments.domain import Scope
 from appointments.models import Booking, Cancellation
 from appointments.models.cancellations import DONE
-from appointments.services import lanes, sync
+from appointments.services import batch, lanes, sync
 from appointments.services.queue import (
     PROCESS_BOOKING,
     PROCESS_CANCELLATION,
@@ -33,7 +33,8 @@ def sweep() -> None:
     for pk in Cancellation.objects.due(now).order_by("due_at").values_list("pk", flat=True)[:MOST]:
         wake(PROCESS_CANCELLATION, pk)
     for connection_id in lanes.connections_with_waiting():
-        lanes.call_in(connection_id)
+        lanes.call_in(connection_id, or_later=False)
+    batch.finish_stops()
     free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
     bookings = Booking.objects.filter(free, due_at__lte=now).order_by("due_at")
     for pk in bookings.values_list("pk", flat=True)[:MOST]:

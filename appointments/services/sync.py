@@ -197,6 +197,7 @@ def _judge_missing(connection: Connection, client: Provider, run: SyncRun, seen:
     )
     for row in patient.in_order()[:SINGLE_READS]:
         _look_into(row, client)
+        run.save()  # A sign of life: each may have waited for its turn.
     return True
 
 

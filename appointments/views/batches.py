@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
+from math import ceil
 from typing import Any
 
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.forms import BatchForm, keys_of
@@ -28,7 +29,7 @@ from appointments.services.calls import note_reached, people_to_ring
 from appointments.services.lanes import QUEUED
 from appointments.views.appointments import facts
 from appointments.views.files import csv_file
-from appointments.views.polling import STEADY, knows, token_of
+from appointments.views.polling import SLOW, STEADY, knows, token_of
 from appointments.views.request import StaffRequest, see_other, wants_fragment
 from appointments.wording import (
     batch_notice,
@@ -51,12 +52,19 @@ def review(request: StaffRequest) -> HttpResponse:
     """Show what would happen to each chosen appointment. Records nothing."""
     if request.method != "POST":
         return redirect("appointments")
-    rows = batches.chosen(keys_of(request.POST.getlist("pick")))
-    return _review(request, batches.review(rows), form=BatchForm(appointments=rows))
+    picked = keys_of(request.POST.getlist("pick"))
+    rows = batches.chosen(picked)
+    form = BatchForm(appointments=rows)
+    return _review(request, batches.review(rows), form=form, picked=len(set(picked)))
 
 
 def _review(
-    request: StaffRequest, lines: Sequence[Line], *, form: BatchForm, status: int = 200
+    request: StaffRequest,
+    lines: Sequence[Line],
+    *,
+    form: BatchForm,
+    picked: int = 0,
+    status: int = 200,
 ) -> HttpResponse:
     included = [one.appointment for one in lines if not one.excluded]
     counts = Counter(one.connection for one in included)
@@ -70,12 +78,18 @@ def _review(
         ],
         "count": len(included),
         "told": [
-            {"name": connection.name, "count": count, "sentence": batch_told(connection, count)}
+            {
+                "pk": connection.pk,
+                "name": connection.name,
+                "count": count,
+                "sentence": batch_told(connection),
+            }
             for connection, count in sorted(counts.items(), key=lambda pair: pair[0].name)
         ],
-        "ends": batches.lifetime_ends(counts, now=timezone.now()) if counts else None,
+        "minutes": ceil(batches.lifetime(counts) / timedelta(minutes=1)) if counts else 0,
         "typed_above": batches.TYPED_ABOVE,
-        "most": batches.MOST,
+        "most": batches.MOST if picked > batches.MOST else 0,
+        "picked": picked,
     }
     return render(request, "appointments/batch_review.html", context, status=status)
 
@@ -86,6 +100,8 @@ def _line(line: Line, form: BatchForm) -> dict[str, Any]:
         "facts": facts(row),
         "pk": row.pk,
         "value": f"{row.pk}:{row.version}",
+        "connection": row.connection_id,
+        "is_over": row.is_past,
         "is_ticked": form.is_ticked(row.pk),
         "people": row.attendees.count() if row.is_group else 0,
     }
@@ -100,7 +116,8 @@ def start(request: StaffRequest) -> HttpResponse:
     rows = batches.chosen(BatchForm.keys(request.POST))
     form = BatchForm(request.POST, appointments=rows)
     if not form.is_valid():
-        return _review(request, batches.review(rows), form=form, status=422)
+        lines = batches.review(rows, versions=form.versions())
+        return _review(request, lines, form=form, status=422)
     batch = batches.ask_for_batch(
         form.versions(),
         by=request.user,
@@ -115,12 +132,21 @@ def start(request: StaffRequest) -> HttpResponse:
 @permission_required(MAY_VIEW, raise_exception=True)
 def progress(request: StaffRequest, pk: int) -> HttpResponse:
     """Show how far a batch is; the page asks again by itself while that may change."""
-    context = _progress_context(_batch(pk))
-    if not wants_fragment(request):
-        return render(request, "appointments/batch.html", context)
-    if knows(request, context["token"]):
+    batch = _batch(pk)
+    # The token first: of hundreds of appointments, most polls find nothing new.
+    token = _token(batch)
+    if knows(request, token):
         return HttpResponse(status=204)
-    return render(request, "appointments/batch.html#progress", context)
+    part = "#progress" if wants_fragment(request) else ""
+    context = _progress_context(batch) | {"token": token}
+    return render(request, f"appointments/batch.html{part}", context)
+
+
+def _token(batch: Batch) -> str:
+    cancellations = batch.cancellations.order_by("pk")
+    lanes = batch.lanes.values_list("pk", "paused_at")
+    seen = cancellations.values_list("pk", "state", "why", "contradicted_at")
+    return token_of(list(seen), list(lanes), batch.stopped_at)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -209,9 +235,7 @@ def _progress_context(batch: Batch) -> dict[str, Any]:
         .order_by("appointment__sorts_at", "appointment_id")
     )
     lanes = list(batch.lanes.select_related("connection"))
-    whole = Progress.of(one.state for one in items)
-    seen = [(one.pk, one.state, one.why, one.contradicted_at) for one in items]
-    paused = [(lane.pk, lane.paused_at) for lane in lanes]
+    whole = Progress.of((one.state, one.contradicted_at) for one in items)
     held = {lane.connection_id for lane in lanes if lane.paused_at}
     return {
         "batch": batch,
@@ -224,9 +248,14 @@ def _progress_context(batch: Batch) -> dict[str, Any]:
         "excluded": _excluded(batch),
         "can_stop": whole.waiting > 0,
         "to_ring": people_to_ring(batch).count(),
-        "poll_delay": "" if whole.is_over else STEADY,
-        "token": token_of(seen, paused, batch.stopped_at),
+        "poll_delay": _poll_delay(whole),
     }
+
+
+def _poll_delay(progress: Progress) -> str:
+    if progress.is_over:
+        return ""
+    return STEADY if progress.is_moving else SLOW
 
 
 def _matters(cancellation: Cancellation) -> int:
@@ -246,12 +275,15 @@ def _matters(cancellation: Cancellation) -> int:
 
 def _lane(lane: BatchLane, items: Sequence[Cancellation]) -> dict[str, Any]:
     here = [one for one in items if one.connection_id == lane.connection_id]
-    done = Progress.of(one.state for one in here)
+    done = Progress.of((one.state, one.contradicted_at) for one in here)
     return {
         "connection": lane.connection,
         "progress": done,
         "pause": pause_sentence(lane) if lane.paused_at and done.waiting else "",
         "since": lane.paused_at,
+        "until": max(
+            (one.expires_at for one in here if one.state == State.REQUESTED), default=None
+        ),
     }
 
 

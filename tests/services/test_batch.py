@@ -254,9 +254,9 @@ def test_stop_sends_no_further_one(desk: Desk) -> None:
     under_way = batch.cancellations.order_by("pk")[0]
     cancel = send._send
 
-    def stopped_meanwhile(*args: Any) -> Any:
+    def stopped_meanwhile(*args: Any, **how: Any) -> Any:
         batches.stop(batch, by=desk.staff)
-        return cancel(*args)
+        return cancel(*args, **how)
 
     Cancellation.objects.filter(pk=under_way.pk).update(due_at=timezone.now(), why="")
     with pytest.MonkeyPatch.context() as patch:
@@ -313,8 +313,7 @@ def test_the_lifetime_grows_with_the_place_in_the_queue(desk: Desk, settings: An
     assert ends[0] == batch.requested_at + LIFETIME
     assert ends[-1] > ends[0] + timedelta(seconds=20)
     counts = {desk.connection("huskyvoice"): 5000}
-    latest = batches.lifetime_ends(counts, now=batch.requested_at)
-    assert latest == batch.requested_at + timedelta(hours=2)
+    assert batches.lifetime(counts) == timedelta(hours=2)
 
 
 def test_without_permission_nothing_is_recorded(desk: Desk, django_user_model: Any) -> None:

@@ -178,12 +178,15 @@ def test_a_busy_answer_is_not_lost_with_the_database(
     at_work.turned_away(timedelta(seconds=30))
 
 
-def test_standing_back_for_people_is_no_failure(desk: Desk, clock: time_machine.Traveller) -> None:
+def test_standing_back_for_people_is_no_failure(
+    desk: Desk, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The strip does not turn red because somebody cancels a lot."""
     desk.book("huskyvoice")
     connection = desk.connection("huskyvoice")
+    monkeypatch.setattr(limits, "PATIENCE", timedelta(seconds=5))
     RequestBudget.objects.filter(connection=connection).update(
-        paid_until=timezone.now() + timedelta(minutes=10)
+        paid_until=timezone.now() + Pace.of(connection).longest
     )
 
     run = sync(connection)
