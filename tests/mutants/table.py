@@ -36,6 +36,7 @@ SYNC = "appointments/services/sync.py"
 RECORDS = "appointments/services/records.py"
 ASK = "appointments/services/cancel.py"
 BATCH = "appointments/services/batch.py"
+BATCH_MODELS = "appointments/models/batches.py"
 LANES = "appointments/services/lanes.py"
 LIMITS = "appointments/services/limits.py"
 LEDGER = "appointments/models/cancellations.py"
@@ -50,6 +51,7 @@ UNDER_WAY = "tests/services/test_under_way.py"
 ROBUST = "tests/services/test_robustness.py"
 SETTLES = "tests/services/test_settle.py"
 SYNCS = "tests/services/test_sync.py"
+ATTACKS = "tests/services/test_attacks.py"
 BATCHES = "tests/services/test_batch.py"
 PACE = "tests/services/test_limits.py"
 SPILLS = "tests/services/test_spill.py"
@@ -171,11 +173,9 @@ MUTANTS = (
             Edit(
                 file=SEND,
                 find="""        call = _claim(cancellation, held=held)
-        request = _request(cancellation, seen)
-        outcome = _send(client, request)
+        outcome = _send(client, request, before=call.started_at + START_WITHIN)
 """,
-                replace="""        request = _request(cancellation, seen)
-        outcome = _send(client, request)
+                replace="""        outcome = _send(client, request, before=timezone.now() + START_WITHIN)
         call = _claim(cancellation, held=held)
 """,
             ),
@@ -534,8 +534,8 @@ MUTANTS = (
         edits=(
             Edit(
                 file=SEND,
-                find="""        if lanes.is_paused(cancellation):
-            raise lanes.LanePaused
+                find="""        if lanes.is_held(cancellation):
+            raise lanes.LaneHeld
 """,
                 replace="",
             ),
@@ -586,12 +586,52 @@ MUTANTS = (
         edits=(
             Edit(
                 file=BATCH,
-                find="""        cancellation.apply(Event.TAKEN_BACK, due_at=now, why="taken_back", by=by)
-""",
-                replace="        pass\n",
+                find="    stopped.update(stopped_at=timezone.now(), stopped_by=by)\n",
+                replace="    stopped.exists()\n",
             ),
         ),
         caught_by=(f"{BATCHES}::test_stop_sends_no_further_one",),
+    ),
+    Mutant(
+        name="stop-only-takes-back",
+        breaks="While a stop takes back the rest, one after the other, workers go on sending.",
+        edits=(
+            Edit(
+                file=BATCH_MODELS,
+                find="self.filter(Q(paused_at__isnull=False) | Q(batch__stopped_at__isnull=False))",
+                replace="self.filter(paused_at__isnull=False)",
+            ),
+            Edit(
+                file=LANES,
+                find="    stopped = Batch.objects.filter(pk=cancellation.batch_id, stopped_at__isnull=False)\n",
+                replace="    stopped = Batch.objects.none()\n",
+            ),
+        ),
+        caught_by=(f"{ATTACKS}::test_stop_holds_from_its_first_commit_on",),
+    ),
+    Mutant(
+        name="sent-long-after-the-claim",
+        breaks="A worker that hung after its claim sends when others have long gone on.",
+        edits=(
+            Edit(
+                file=SEND,
+                find="    if timezone.now() >= before:\n",
+                replace="    if False:\n",
+            ),
+        ),
+        caught_by=(f"{ATTACKS}::test_nothing_leaves_long_after_its_claim",),
+    ),
+    Mutant(
+        name="pays-after-the-claim",
+        breaks="A database that hangs comes between the claim and the first byte.",
+        edits=(
+            Edit(
+                file=SEND,
+                find="        limits.prepay(client)\n",
+                replace="",
+            ),
+        ),
+        caught_by=(f"{ATTACKS}::test_nothing_is_asked_of_the_database_between_claim_and_sending",),
     ),
     Mutant(
         name="faster-than-allowed",
