@@ -251,7 +251,11 @@ class Capabilities:
     schedule_fields: tuple[ScheduleField, ...] = ()
     """Fields of the schedule form, in order; empty: booking is not possible."""
     reschedules: bool = False
+    """A booking can be moved to another time and keeps its id."""
     confirms_pending: bool = False
+    """What is pending can be accepted; declining it is cancelling it."""
+    slot_days: int = 0
+    """Days of free slots to ask for at once, at most; 0: the provider shows none."""
     requests_per_minute: int = 60
     has_daily_quota: bool = False
     """The account may make only so many requests a day (UTC), each of which may cost money."""
@@ -267,6 +271,10 @@ class Capabilities:
     @property
     def schedules(self) -> bool:
         return bool(self.schedule_fields)
+
+    @property
+    def shows_slots(self) -> bool:
+        return self.slot_days > 0
 
     @property
     def reason_reaches_provider(self) -> bool:
@@ -293,6 +301,34 @@ class Service:
     name: str
     hosts: tuple[str, ...] = ()
     """Provider ids of the hosts that can be booked for it, where the provider wants one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """
+    A time that a provider offers: one start, or an opening window with places left in it.
+
+    It was free when it was asked for, and nobody holds it: only booking it takes it.
+    """
+
+    starts_at: datetime
+    """The start; of an opening window its beginning, any moment up to *ends_at* will do."""
+    ends_at: datetime | None = None
+    """None where the provider does not say how long it is."""
+    session: str = ""
+    batch: str = ""
+    """Session and batch where the provider books into windows; sent along with the time."""
+    branch: str = ""
+    service: str = ""
+    """The only service that is booked in it, by the provider's id; empty: whatever was asked."""
+    host: str = ""
+    """With whom, by the provider's id; empty where the answer does not depend on one."""
+    left: int | None = None
+    """Places left, as far as the provider counts them; None: it does not say."""
+
+    @property
+    def is_window(self) -> bool:
+        return bool(self.session)
 
 
 class Gate:
@@ -373,6 +409,65 @@ class ScheduleRequest:
     branch: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SlotQuery:
+    """
+    Which free slots are wanted.
+
+    What is empty is taken from the booking that is to be moved; without one it does not count.
+    """
+
+    window: DateWindow
+    """At most `Capabilities.slot_days` days; each may cost a request."""
+    service: str = ""
+    """The provider's id, as in `ScheduleRequest`; so are *host* and *branch*."""
+    host: str = ""
+    branch: str = ""
+    session: str = ""
+    """Only this one, where there are sessions; never taken from the booking."""
+    moving: BookedAppointment | None = None
+    """The booking that is to be moved: it does not stand in its own way, and keeps its length."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RescheduleRequest:
+    """Where to move a booking, built from a read that is seconds old."""
+
+    appointment: BookedAppointment
+    starts_at: datetime
+    """Aware. Of an opening window any moment in it."""
+    session: str = ""
+    batch: str = ""
+    """Session and batch of the slot, where the provider books into windows."""
+
+    def __post_init__(self) -> None:
+        if self.starts_at.tzinfo is None:
+            raise AppointmentsError("the new time has no zone")
+
+    def is_met_by(self, booking: BookedAppointment, *, zone: ZoneInfo) -> bool:
+        """
+        Whether *booking* is the one to be moved, stands, and stands at the time asked for.
+
+        Without a clock time, day, session and (if one was asked for) batch are all that can be
+        compared; *zone* is the connection's, in which the day is meant.
+        """
+        if booking.external_id != self.appointment.external_id or not booking.is_live:
+            return False
+        if booking.starts_at is not None:
+            return booking.starts_at == self.starts_at
+        return (booking.day, booking.session) == (
+            self.starts_at.astimezone(zone).date(),
+            self.session,
+        ) and self.batch in ("", booking.batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmRequest:
+    """Which pending booking to accept, built from a read that is seconds old."""
+
+    appointment: BookedAppointment
+
+
 # --- what came of it --------------------------------------------------------------------------
 
 
@@ -446,6 +541,19 @@ class AwaitsConfirmation:
 
 
 type ScheduleAnswer = Scheduled | AwaitsConfirmation | Refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rescheduled:
+    """The provider showed, as documented, that the booking stands at the time asked for."""
+
+    appointment: BookedAppointment
+    """The booking as the answer shows it. Its length and its host are for the caller to compare."""
+
+
+type RescheduleAnswer = Rescheduled | Refused
+
+type ConfirmAnswer = Confirmed | Refused
 
 
 # --- errors -----------------------------------------------------------------------------------

@@ -24,12 +24,18 @@ from appointments.domain import (
     CancelRequest,
     Capabilities,
     CapabilityMissing,
+    ConfirmAnswer,
+    ConfirmRequest,
     DateWindow,
     Page,
     RejectedRecord,
+    RescheduleAnswer,
+    RescheduleRequest,
     ScheduleAnswer,
     ScheduleRequest,
     Service,
+    Slot,
+    SlotQuery,
 )
 from appointments.providers.reading import Json, Unreadable, id_of
 from appointments.providers.transport import ProviderHttp
@@ -149,6 +155,18 @@ class Provider(ABC):
         """What can be booked, where the provider has a list of it."""
         return ()
 
+    def slots(self, query: SlotQuery) -> tuple[Slot, ...]:
+        """
+        What is free, earliest first; empty only if the provider says that nothing is.
+
+        Times of today that have gone by are left in, as far as the provider shows them.
+
+        Raises:
+            ProviderError: nothing is known of what is free. `NotSent`: the question lacks what
+                the provider needs to know, a service or a host.
+        """
+        raise CapabilityMissing(f"{self.label} shows no free slots")
+
     # --- writing: sent once, never repeated here
 
     @abstractmethod
@@ -168,6 +186,25 @@ class Provider(ABC):
         Raises:
             ProviderError: see `may_have_happened`; True means it may be booked all the same.
         """
+
+    def reschedule(self, request: RescheduleRequest) -> RescheduleAnswer:
+        """
+        Ask the provider, once, to move a booking.
+
+        Raises:
+            ProviderError: see `may_have_happened`; True means it may stand at the new time, at the
+                old one or at a third: `RescheduleRequest.is_met_by` of a later read tells.
+        """
+        raise CapabilityMissing(f"{self.label} moves no booking")
+
+    def confirm(self, request: ConfirmRequest) -> ConfirmAnswer:
+        """
+        Ask the provider, once, to accept what is pending. To decline it is to `cancel` it.
+
+        Raises:
+            ProviderError: see `may_have_happened`; True means it may be accepted all the same.
+        """
+        raise CapabilityMissing(f"{self.label} confirms nothing")
 
 
 def read_records(

@@ -155,7 +155,6 @@ class HuskyVoice(Provider):
             ScheduleField(name="session", required=False, choices=SESSIONS),
             ScheduleField(name="branch", required=False),
         ),
-        reschedules=True,
         requests_per_minute=60,
         has_daily_quota=True,
         near_days=1,

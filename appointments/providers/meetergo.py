@@ -131,7 +131,6 @@ class Meetergo(Provider):
             ScheduleField(name="phone", required=False),
             ScheduleField(name="time_zone", required=False),
         ),
-        reschedules=True,
         requests_per_minute=100,
     )
     credential_fields = (

@@ -97,7 +97,6 @@ class MijnKlantportaal(Provider):
         reads_one=True,
         repeat_is_safe=True,
         informs=Informs.NOT_DOCUMENTED,
-        confirms_pending=True,
         requests_per_minute=60,
         schedule_fields=(
             ScheduleField(name="title"),

@@ -11,7 +11,7 @@ nobody finds.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -60,6 +60,24 @@ def objects(item: Json, key: str) -> list[Json]:
 def maybe_objects(item: Json, key: str) -> list[Json]:
     value = item.get(key)
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def readable[T](items: Sequence[Json], read_one: Callable[[Json], T]) -> tuple[T, ...]:
+    """
+    Read each of *items*, leaving out what makes no sense.
+
+    Raises:
+        Unreadable: none of them makes sense, which is something else than an empty list.
+    """
+    found = []
+    for item in items:
+        try:
+            found.append(read_one(item))
+        except Unreadable:
+            continue
+    if items and not found:
+        raise Unreadable("no entry can be read")
+    return tuple(found)
 
 
 def maybe_object(item: Json, key: str) -> Json:

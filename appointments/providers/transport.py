@@ -22,7 +22,7 @@ import math
 import socket
 import ssl
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
@@ -58,6 +58,9 @@ WRITE_BODY_LIMIT = 1_000_000
 READ_BODY_LIMIT = 5_000_000
 SANE_WAIT = timedelta(days=1)
 """A figure above this is taken for nonsense."""
+
+type Params = Mapping[str, str | int | Sequence[str]]
+"""Of a query. A sequence repeats its name, once for each of its values."""
 
 _deadline: ContextVar[float] = ContextVar("deadline")
 _resolver = ThreadPoolExecutor(max_workers=16, thread_name_prefix="resolve")
@@ -136,7 +139,7 @@ class ProviderHttp:
         self,
         path: str,
         *,
-        params: Mapping[str, str | int] | None = None,
+        params: Params | None = None,
         expect: Collection[int] = (200,),
         deadline: float = READ_DEADLINE,
     ) -> Reply:

@@ -2,9 +2,10 @@
 What every adapter must survive.
 
 Each adapter's tests inherit `ProviderContract` and say, in a few attributes, what a good request
-and a good answer are. The suite then feeds listing, reading, cancelling and booking everything
-that the fault matrix names: lost replies, every status, pages of HTML, broken JSON, and each
-field of each answer missing or of a wrong type.
+and a good answer are. The suite then feeds everything that the provider can do (listing, reading,
+free slots, cancelling, booking, moving, confirming) everything that the fault matrix names: lost
+replies, every status, pages of HTML, broken JSON, and each field of each answer missing or of a
+wrong type.
 
 The network is replaced below `ProviderHttp`, and every request that arrives there is held
 against the provider's contract file; one violation fails the test.
@@ -22,7 +23,7 @@ import copy
 import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
@@ -41,7 +42,10 @@ from appointments.domain import (
     BookedAppointment,
     BookingRef,
     CancelRequest,
+    Capabilities,
+    CapabilityMissing,
     Confirmed,
+    ConfirmRequest,
     CredentialsRejected,
     DateWindow,
     NotSent,
@@ -49,8 +53,12 @@ from appointments.domain import (
     ProviderError,
     RateLimited,
     Refused,
+    Rescheduled,
+    RescheduleRequest,
     Scheduled,
     ScheduleRequest,
+    Slot,
+    SlotQuery,
     Status,
 )
 from appointments.providers.base import Provider
@@ -60,14 +68,20 @@ from tests import openapi
 type Json = dict[str, Any]
 type Path = tuple[str | int, ...]
 """Where in an answer: keys of objects and places in lists."""
-type Operation = Literal["list", "read", "cancel", "schedule"]
+type Operation = Literal["list", "read", "slots", "cancel", "schedule", "reschedule", "confirm"]
 type Reply = Callable[[httpx.Request], httpx.Response]
 
-OPERATIONS: tuple[Operation, ...] = ("list", "read", "cancel", "schedule")
-READS: tuple[Operation, ...] = ("list", "read")
-WRITES: tuple[Operation, ...] = ("cancel", "schedule")
+READS: tuple[Operation, ...] = ("list", "read", "slots")
+WRITES: tuple[Operation, ...] = ("cancel", "schedule", "reschedule", "confirm")
+OPERATIONS = (*READS, *WRITES)
+OPTIONAL: Mapping[Operation, Callable[[Capabilities], bool]] = {
+    "slots": lambda can: can.shows_slots,
+    "reschedule": lambda can: can.reschedules,
+    "confirm": lambda can: can.confirms_pending,
+}
+"""Operations that not every provider has, and the statement that it has them."""
 
-SUCCESS = (Confirmed, Already, Scheduled, AwaitsConfirmation)
+SUCCESS = (Confirmed, Already, Scheduled, AwaitsConfirmation, Rescheduled)
 """Words that tell staff that something is done."""
 
 LOST = {
@@ -224,6 +238,32 @@ class ProviderContract:
     reads_with: ClassVar[frozenset[str]] = frozenset({"read"})
     """Operations on the wire that make up a read."""
 
+    slots_with: ClassVar[frozenset[str]] = frozenset({"slots"})
+    """Operations on the wire that make up a question for free slots."""
+    free: ClassVar[tuple[Slot, ...]] = ()
+    """The free slots that `slots_body` shows to `slots_query`: at least two."""
+    ends_a_slot: ClassVar[frozenset[str]] = frozenset()
+    """Fields of a free slot which by another value may say that it is none."""
+    cancelled_word: ClassVar[Any] = None
+    """What stands under *status_key* of a booking that is cancelled."""
+    reschedule_successes: ClassVar[tuple[int, ...]] = (200,)
+    reschedule_proof: ClassVar[tuple[Path, ...]] = ()
+    """Places of the reschedule answer that must be right for *rescheduled*."""
+    confirm_proof: ClassVar[tuple[Path, ...]] = ()
+    """Places of the confirm answer that must be right for *confirmed*."""
+
+    @classmethod
+    def operations(cls, among: tuple[Operation, ...] = OPERATIONS) -> tuple[Operation, ...]:
+        """Which of *among* the provider says that it can do."""
+        can = cls.provider_class.capabilities
+        return tuple(one for one in among if one not in OPTIONAL or OPTIONAL[one](can))
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Ask an `operation`, `read` or `write` of a test for each that the provider can do."""
+        for name, among in (("operation", OPERATIONS), ("read", READS), ("write", WRITES)):
+            if name in metafunc.fixturenames:
+                metafunc.parametrize(name, self.operations(among))
+
     # --- to be given by the subclass
 
     def operation(self, request: httpx.Request) -> str:
@@ -252,7 +292,39 @@ class ProviderContract:
     def schedule_request(self) -> ScheduleRequest:
         raise NotImplementedError
 
+    def slots_body(self) -> Json:
+        """The documented answer to `slots_query`: what `free` lists."""
+        raise NotImplementedError
+
+    def no_slots_body(self) -> Json:
+        """The documented answer when nothing is free."""
+        raise NotImplementedError
+
+    def slots_query(self) -> SlotQuery:
+        raise NotImplementedError
+
+    def moved_record(self) -> Json:
+        """The booking as the answer to `reschedule_request` shows it: done."""
+        raise NotImplementedError
+
+    def reschedule_answer(self, record: Json) -> Json:
+        """The documented answer to a reschedule, showing *record*."""
+        raise NotImplementedError
+
+    def reschedule_request(self) -> RescheduleRequest:
+        raise NotImplementedError
+
+    def confirm_body(self) -> Json:
+        """The documented answer to `confirm_request`: done."""
+        raise NotImplementedError
+
     # --- with defaults
+
+    def reschedule_body(self) -> Json:
+        return self.reschedule_answer(self.moved_record())
+
+    def confirm_request(self) -> ConfirmRequest:
+        return ConfirmRequest(appointment=self.booking())
 
     def cancel_request(self) -> CancelRequest:
         return CancelRequest(appointment=self.booking())
@@ -310,6 +382,9 @@ class ProviderContract:
             "read": lambda provider: provider.read(self.ref()),
             "cancel": lambda provider: provider.cancel(self.cancel_request()),
             "schedule": lambda provider: provider.schedule(self.schedule_request()),
+            "slots": lambda provider: provider.slots(self.slots_query()),
+            "reschedule": lambda provider: provider.reschedule(self.reschedule_request()),
+            "confirm": lambda provider: provider.confirm(self.confirm_request()),
         }
         provider = self.provider(network)
         try:
@@ -321,10 +396,17 @@ class ProviderContract:
             provider.http.close()
         return Outcome(value=value, error=None, requests=network.requests)
 
-    def success_status(self, operation: Operation) -> int:
-        return {"cancel": self.cancel_successes[0], "schedule": self.schedule_successes[0]}.get(
-            operation, 200
-        )
+    def successes(self, operation: str) -> tuple[int, ...]:
+        """Statuses that are documented to mean: done."""
+        known = {
+            "cancel": self.cancel_successes,
+            "schedule": self.schedule_successes,
+            "reschedule": self.reschedule_successes,
+        }
+        return known.get(operation, (200,))
+
+    def success_status(self, operation: str) -> int:
+        return self.successes(operation)[0]
 
     def good_body(self, operation: str, *, first: bool) -> Json:
         bodies: Mapping[str, Callable[[], Json]] = {
@@ -332,6 +414,9 @@ class ProviderContract:
             "read": lambda: self.read_body(self.record),
             "cancel": self.cancel_body,
             "schedule": self.schedule_body,
+            "slots": self.slots_body,
+            "reschedule": self.reschedule_body,
+            "confirm": self.confirm_body,
         }
         return bodies[operation]()
 
@@ -432,7 +517,6 @@ class ProviderContract:
 
     # --- no answer
 
-    @pytest.mark.parametrize("operation", OPERATIONS)
     @pytest.mark.parametrize("lost", LOST.values(), ids=LOST)
     def test_lost_reply_may_have_happened(
         self, operation: Operation, lost: type[httpx.TransportError]
@@ -444,7 +528,6 @@ class ProviderContract:
         assert asked.error.may_have_happened
         assert len(asked.requests) == 1
 
-    @pytest.mark.parametrize("operation", OPERATIONS)
     @pytest.mark.parametrize("failure", NEVER_LEFT.values(), ids=NEVER_LEFT)
     def test_refused_connection_is_not_sent(
         self, operation: Operation, failure: type[httpx.TransportError]
@@ -458,7 +541,6 @@ class ProviderContract:
 
     # --- statuses
 
-    @pytest.mark.parametrize("operation", OPERATIONS)
     def test_401_means_key_rejected(self, operation: Operation) -> None:
         """The key does not work: nothing was done."""
         asked = self.ask(operation, _json(401, self.error_body(401)))
@@ -467,7 +549,6 @@ class ProviderContract:
         assert not asked.error.may_have_happened
         assert len(asked.requests) == 1
 
-    @pytest.mark.parametrize("operation", OPERATIONS)
     def test_403_means_not_permitted(self, operation: Operation) -> None:
         """A read raises; a write is refused for good, since no look could tell more."""
         asked = self.ask(operation, _json(403, self.error_body(403)))
@@ -513,7 +594,6 @@ class ProviderContract:
         assert not isinstance(asked.value, Already) or status in self.already_statuses
         assert len(asked.requests) == 1
 
-    @pytest.mark.parametrize("operation", OPERATIONS)
     @pytest.mark.parametrize("status", UNDOCUMENTED)
     def test_undocumented_status_is_not_understood(self, operation: Operation, status: int) -> None:
         """
@@ -530,35 +610,31 @@ class ProviderContract:
         assert asked.error.may_have_happened
         assert len(asked.requests) == 1
 
-    @pytest.mark.parametrize("operation", WRITES)
     @pytest.mark.parametrize("status", ODD_SUCCESSES)
-    def test_odd_success_is_not_understood(self, operation: Operation, status: int) -> None:
+    def test_odd_success_is_not_understood(self, write: Operation, status: int) -> None:
         """A 202 is a promise and a 204 says nothing: only documented statuses count."""
-        documented = self.cancel_successes if operation == "cancel" else self.schedule_successes
-        if status in documented:
+        if status in self.successes(write):
             pytest.skip("documented")
-        body = None if status == 204 else self.good_body(operation, first=True)
+        body = None if status == 204 else self.good_body(write, first=True)
 
-        asked = self.ask(operation, _json(status, body))
+        asked = self.ask(write, _json(status, body))
 
         assert isinstance(asked.error, AnswerNotUnderstood)
         assert len(asked.requests) == 1
 
-    @pytest.mark.parametrize("operation", READS)
     @pytest.mark.parametrize("status", [*REFUSALS, 202, 204, 206, 402, 418, 451])
-    def test_failed_read_raises(self, operation: Operation, status: int) -> None:
+    def test_failed_read_raises(self, read: Operation, status: int) -> None:
         """A listing that failed is never an empty listing, nor a short one."""
-        if operation == "read" and status == 404 and self.not_found_is_none:
+        if read == "read" and status == 404 and self.not_found_is_none:
             pytest.skip("means: not shown")
         body = None if status == 204 else self.error_body(status)
 
-        asked = self.ask(operation, _json(status, body))
+        asked = self.ask(read, _json(status, body))
 
         assert asked.error is not None
 
     # --- 429
 
-    @pytest.mark.parametrize("operation", OPERATIONS)
     @pytest.mark.parametrize(("header", "seconds"), WAITS.values(), ids=WAITS)
     def test_429_is_limited_for_as_long_as_it_says(
         self, operation: Operation, header: str, seconds: int | None
@@ -573,7 +649,6 @@ class ProviderContract:
         assert asked.error.wait == (None if seconds is None else timedelta(seconds=seconds))
         assert len(asked.requests) == 1
 
-    @pytest.mark.parametrize("operation", OPERATIONS)
     def test_429_without_figure_waits_the_default(self, operation: Operation) -> None:
         """Without Retry-After the provider's own default counts."""
         asked = self.ask(operation, _json(429, self.error_body(429)))
@@ -583,7 +658,6 @@ class ProviderContract:
 
     # --- bodies
 
-    @pytest.mark.parametrize("operation", OPERATIONS)
     @pytest.mark.parametrize("nonsense", NO_ANSWERS.values(), ids=NO_ANSWERS)
     def test_nonsense_is_not_understood(
         self, operation: Operation, nonsense: Callable[[], httpx.Response]
@@ -601,7 +675,6 @@ class ProviderContract:
         assert isinstance(asked.error, AnswerNotUnderstood)
         assert len(asked.requests) == 1
 
-    @pytest.mark.parametrize("operation", OPERATIONS)
     def test_compressed_answer_is_not_unfolded(self, operation: Operation) -> None:
         """We ask for none: a small body could unfold into any size."""
         packed = gzip.compress(json.dumps(self.good_body(operation, first=True)).encode())
@@ -724,15 +797,240 @@ class ProviderContract:
         """Whatever a refusal holds in its fields, it stays a refusal or is not understood."""
         for status in (400, 403, 404, 409, 422):
             for _path, broken in _each_place(self.error_body(status), wrong):
-                for operation in WRITES:
+                for operation in self.operations(WRITES):
                     asked = self.ask(operation, _json(status, broken))
 
                     assert asked.error is None or isinstance(asked.error, ProviderError)
-                    assert not isinstance(asked.value, Confirmed | Scheduled)
+                    assert not isinstance(asked.value, Confirmed | Scheduled | Rescheduled)
                     if isinstance(asked.value, Refused):
                         assert len(asked.value.said) <= 500
                         assert "\x00" not in asked.value.said
                         asked.value.said.encode()  # No lone surrogate.
+
+    # --- what not every provider can do
+
+    @pytest.mark.parametrize("optional", OPTIONAL)
+    def test_capability_is_stated_exactly_where_it_is(self, optional: Operation) -> None:
+        """What the provider does not say that it can do is a bug to ask for, and sends nothing."""
+        if optional in self.operations():
+            assert self.ask(optional).error is None
+            return
+        network = _Network(self, optional, None)
+        anything: Any = None
+
+        with pytest.raises(CapabilityMissing):
+            getattr(self.provider(network), optional)(anything)
+        assert network.requests == []
+
+
+class SlotsContract(ProviderContract):
+    """What an adapter that shows free slots must survive besides."""
+
+    def test_free_slots_are_shown_in_order(self) -> None:
+        """One request, and each slot of the documented answer as we have it."""
+        asked = self.ask("slots")
+
+        assert asked.error is None
+        assert asked.value == self.free
+        assert len(asked.requests) == 1
+        assert len(self.free) > 1
+
+    def test_nothing_free_is_an_answer(self) -> None:
+        """Documented, and not to be mixed up with an answer that could not be read."""
+        asked = self.ask("slots", _json(200, self.no_slots_body()))
+
+        assert asked.error is None
+        assert asked.value == ()
+
+    @pytest.mark.parametrize("wrong", WRONG_VALUES.values(), ids=WRONG_VALUES)
+    def test_broken_slots_never_look_like_nothing_free(self, wrong: Any) -> None:
+        """
+        What makes no sense is left out or raises; it is never "nothing is free".
+
+        An empty list where a list belongs is an answer, and so is a window that is not open.
+        """
+        for path, broken in _each_place(self._one_slot(), wrong):
+            asked = self.ask("slots", _json(200, broken))
+
+            assert len(asked.requests) == 1, path
+            empty = wrong == [] and isinstance(_at(self._one_slot(), path), list)
+            if asked.error is None and not empty and path[-1] not in self.ends_a_slot:
+                assert len(asked.value) == 1, path
+            for slot in asked.value or ():
+                assert slot.starts_at == self.free[0].starts_at, path
+
+    def test_missing_field_of_slots_never_looks_like_nothing_free(self) -> None:
+        """The same for each field that is not there."""
+        for path, broken in _each_gap(self._one_slot()):
+            if isinstance(path[-1], int):
+                continue  # Without its only entry a list is empty, which is an answer.
+            asked = self.ask("slots", _json(200, broken))
+
+            assert asked.error is not None or len(asked.value) == 1, path
+
+    @pytest.mark.parametrize("wrong", WRONG_VALUES.values(), ids=WRONG_VALUES)
+    def test_broken_slot_leaves_the_others(self, wrong: Any) -> None:
+        """Staff choose among what can be read."""
+        body = self.slots_body()
+        _entries(body)[0] = wrong
+
+        asked = self.ask("slots", _json(200, body))
+
+        assert asked.error is None
+        assert asked.value == self.free[1:]
+
+    def _one_slot(self) -> Json:
+        body = self.slots_body()
+        del _entries(body)[1:]
+        return body
+
+
+class RescheduleContract(ProviderContract):
+    """What an adapter that moves bookings must survive besides."""
+
+    def test_documented_reschedule_answer_is_rescheduled(self) -> None:
+        """One request leaves, and what comes back is the booking at the time asked for."""
+        for status in self.reschedule_successes:
+            moved = self.ask("reschedule", _json(status, self.reschedule_body()))
+
+            assert moved.error is None
+            assert isinstance(moved.value, Rescheduled)
+            assert len(moved.requests) == 1
+            assert self.reschedule_request().is_met_by(
+                moved.value.appointment, zone=ZoneInfo(self.time_zone)
+            )
+
+    @pytest.mark.parametrize("status", REFUSALS)
+    def test_refused_reschedule_is_to_be_looked_at(self, status: int) -> None:
+        """The same status may mean that it was cancelled or moved meanwhile."""
+        asked = self.ask("reschedule", _json(status, self.error_body(status)))
+
+        assert isinstance(asked.value, Refused)
+        assert not asked.value.conclusive
+        assert len(asked.requests) == 1
+
+    @pytest.mark.parametrize("status", [*REFUSALS, 402, 403, 418, 451, 499])
+    def test_4xx_with_good_body_is_never_rescheduled(self, status: int) -> None:
+        """No 4xx moves, even if the body looks like it."""
+        asked = self.ask("reschedule", _json(status, self.reschedule_body()))
+
+        assert not isinstance(asked.value, SUCCESS)
+        assert len(asked.requests) == 1
+
+    def test_booking_that_stayed_is_not_rescheduled(self) -> None:
+        """A documented status, the right booking, and the old time: nobody may say moved."""
+        asked = self.ask("reschedule", _json(200, self.reschedule_answer(self.record)))
+
+        assert isinstance(asked.error, AnswerNotUnderstood)
+        assert asked.error.why == "not_as_asked"
+
+    def test_cancelled_booking_is_not_rescheduled(self) -> None:
+        """At the time asked for, but cancelled."""
+        record = self.with_status(self.moved_record(), self.cancelled_word)
+
+        asked = self.ask("reschedule", _json(200, self.reschedule_answer(record)))
+
+        assert isinstance(asked.error, AnswerNotUnderstood)
+        assert asked.error.why == "not_as_asked"
+
+    @pytest.mark.parametrize("word", UNKNOWN_STATUSES.values(), ids=UNKNOWN_STATUSES)
+    def test_booking_of_unknown_status_is_not_rescheduled(self, word: Any) -> None:
+        """At the time asked for, but nobody knows whether it stands."""
+        record = self.with_status(self.moved_record(), word)
+
+        asked = self.ask("reschedule", _json(200, self.reschedule_answer(record)))
+
+        assert isinstance(asked.error, AnswerNotUnderstood)
+
+    def test_other_booking_at_the_time_asked_for_proves_nothing(self) -> None:
+        """Somebody is there then, but not the one who was to be moved."""
+        other = {**self.moved_record(), self.id_key: self.other_id}
+
+        asked = self.ask("reschedule", _json(200, self.reschedule_answer(other)))
+
+        assert isinstance(asked.error, AnswerNotUnderstood)
+        assert asked.error.why == "other_id"
+
+    def test_move_to_where_it_stands_is_not_sent(self) -> None:
+        """It could be proved by no answer, and might tell everybody a time that they know."""
+        wish = self.reschedule_request()
+        moved = self.ask("reschedule").value.appointment
+        network = _Network(self, "reschedule", None)
+
+        with pytest.raises(NotSent, match="nothing_to_move"):
+            self.provider(network).reschedule(replace(wish, appointment=moved))
+        assert network.requests == []
+
+    @pytest.mark.parametrize("wrong", WRONG_VALUES.values(), ids=WRONG_VALUES)
+    def test_broken_reschedule_answer_moves_only_with_its_proof(self, wrong: Any) -> None:
+        """A wrong value where the proof stands is no confirmation; elsewhere it may be borne."""
+        for path, broken in _each_place(self.reschedule_body(), wrong):
+            asked = self.ask("reschedule", _json(self.reschedule_successes[0], broken))
+
+            assert len(asked.requests) == 1, path
+            assert not isinstance(asked.value, Refused), path
+            if _touches(path, self.reschedule_proof):
+                assert isinstance(asked.error, AnswerNotUnderstood), path
+
+    def test_reschedule_answer_without_its_proof_is_not_understood(self) -> None:
+        """The documented status alone moves nothing."""
+        for path, broken in _each_gap(self.reschedule_body()):
+            asked = self.ask("reschedule", _json(self.reschedule_successes[0], broken))
+
+            if _touches(path, self.reschedule_proof):
+                assert isinstance(asked.error, AnswerNotUnderstood), path
+            else:
+                assert asked.error is None or isinstance(asked.error, AnswerNotUnderstood), path
+
+
+class ConfirmContract(ProviderContract):
+    """What an adapter that confirms pending bookings must survive besides."""
+
+    def test_documented_confirm_answer_is_confirmed(self) -> None:
+        """One request leaves, and the booking comes back booked."""
+        asked = self.ask("confirm")
+
+        assert asked.error is None
+        assert isinstance(asked.value, Confirmed)
+        assert asked.value.appointment is not None
+        assert asked.value.appointment.status is Status.BOOKED
+        assert len(asked.requests) == 1
+
+    @pytest.mark.parametrize("status", REFUSALS)
+    def test_refused_confirm_is_to_be_looked_at(self, status: int) -> None:
+        """It may have been confirmed or cancelled meanwhile: a read has to decide."""
+        asked = self.ask("confirm", _json(status, self.error_body(status)))
+
+        assert isinstance(asked.value, Refused)
+        assert not asked.value.conclusive
+        assert len(asked.requests) == 1
+
+    @pytest.mark.parametrize("status", [*REFUSALS, 402, 403, 418, 451, 499])
+    def test_4xx_with_good_body_never_confirms(self, status: int) -> None:
+        """No 4xx confirms, even if the body looks like it."""
+        asked = self.ask("confirm", _json(status, self.confirm_body()))
+
+        assert not isinstance(asked.value, SUCCESS)
+        assert len(asked.requests) == 1
+
+    @pytest.mark.parametrize("wrong", WRONG_VALUES.values(), ids=WRONG_VALUES)
+    def test_broken_confirm_answer_confirms_only_with_its_proof(self, wrong: Any) -> None:
+        """A wrong value where the proof stands is no confirmation; elsewhere it may be borne."""
+        for path, broken in _each_place(self.confirm_body(), wrong):
+            asked = self.ask("confirm", _json(200, broken))
+
+            assert len(asked.requests) == 1, path
+            assert not isinstance(asked.value, Refused), path
+            if _touches(path, self.confirm_proof):
+                assert isinstance(asked.error, AnswerNotUnderstood), path
+
+    def test_confirm_answer_without_its_proof_is_not_understood(self) -> None:
+        """The documented status alone confirms nothing."""
+        for path, broken in _each_gap(self.confirm_body()):
+            asked = self.ask("confirm", _json(200, broken))
+
+            if _touches(path, self.confirm_proof):
+                assert isinstance(asked.error, AnswerNotUnderstood), path
 
 
 # --- under the hood ---------------------------------------------------------------------------
@@ -743,8 +1041,10 @@ class _Network:
 
     def __init__(self, suite: ProviderContract, operation: Operation, reply: Reply | None) -> None:
         self.suite = suite
+        self.asked = operation
         self.reply = reply
-        self.hit = suite.reads_with if operation == "read" else frozenset({operation})
+        made_of = {"read": suite.reads_with, "slots": suite.slots_with}
+        self.hit = made_of.get(operation, frozenset({operation}))
         self.requests: list[httpx.Request] = []
         self.lists = 0
 
@@ -759,6 +1059,8 @@ class _Network:
                 # The page in question came first; what follows it is empty.
                 return _json(200, self.suite.list_body([]))(request)
             return self.reply(request)
+        if self.asked == "slots" and operation in self.hit:
+            return _json(200, self.suite.slots_body())(request)
         if operation not in OPERATIONS:
             return self.suite.other_answer(operation, request)
         body = self.suite.good_body(operation, first=self.lists <= 1)
@@ -853,6 +1155,15 @@ def _at(value: Any, path: Path) -> Any:
     for key in path:
         value = value[key]
     return value
+
+
+def _entries(body: Json) -> list[Any]:
+    """The innermost list of *body*, in which the slots stand."""
+    for value in body.values():
+        if isinstance(value, list):
+            inner = value[0] if value and isinstance(value[0], dict) else {}
+            return next((one for one in inner.values() if isinstance(one, list)), value)
+    raise AssertionError("there is no list")
 
 
 def _may_be_an_id(value: Any) -> bool:
