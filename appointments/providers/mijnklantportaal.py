@@ -12,7 +12,9 @@ Quirks:
     DELETE takes neither a body nor a parameter, so no reason reaches the customer. It answers
     200 with the appointment, whose status has to be looked at.
     A second DELETE answers 409, so repeating a cancel is harmless.
-    What is pending is cancelled by PATCH, where 409 means that it is no longer pending.
+    What is pending is confirmed or cancelled by PATCH, where 409 means that it is no longer
+    pending. The PATCH changes nothing but the status: there is no moving to another time, and
+    nothing shows free slots.
     "canceled" has one l. No field of an answer is promised, so each may be missing.
 """
 
@@ -34,7 +36,9 @@ from appointments.domain import (
     CancelRequest,
     Capabilities,
     CapabilityMissing,
+    ConfirmAnswer,
     Confirmed,
+    ConfirmRequest,
     DateWindow,
     Informs,
     Page,
@@ -97,6 +101,7 @@ class MijnKlantportaal(Provider):
         reads_one=True,
         repeat_is_safe=True,
         informs=Informs.NOT_DOCUMENTED,
+        confirms_pending=True,
         requests_per_minute=60,
         schedule_fields=(
             ScheduleField(name="title"),
@@ -135,8 +140,11 @@ class MijnKlantportaal(Provider):
         if request.scope is not Scope.WHOLE:
             raise CapabilityMissing(f"{self.label} cancels whole appointments only")
         if request.appointment.status is Status.PENDING:
-            return self._decline(request.appointment.external_id)
+            return self._change(request.appointment.external_id, to="canceled")
         return self._delete(request.appointment.external_id)
+
+    def confirm(self, request: ConfirmRequest) -> ConfirmAnswer:
+        return self._change(request.appointment.external_id, to="scheduled")
 
     def schedule(self, request: ScheduleRequest) -> ScheduleAnswer:
         """
@@ -180,15 +188,16 @@ class MijnKlantportaal(Provider):
         reply = self.http.write("DELETE", _path(external_id), expect=(200, *REFUSALS))
         if reply.status == 409:
             return Already(said=_words(reply.object()))
-        return _cancelled(reply, external_id)
+        return _changed(reply, external_id, to=Status.CANCELLED)
 
-    def _decline(self, external_id: str) -> CancelAnswer:
+    def _change(self, external_id: str, *, to: str) -> Confirmed | Refused:
+        """Confirm or decline what is pending; *to* is their word for what it shall be."""
         reply = self.http.write(
-            "PATCH", _path(external_id), payload={"status": "canceled"}, expect=(200, *REFUSALS)
+            "PATCH", _path(external_id), payload={"status": to}, expect=(200, *REFUSALS)
         )
         if reply.status == 409:
             return Refused(why=Refusal.NOT_PENDING, said=_words(reply.object()))
-        return _cancelled(reply, external_id)
+        return _changed(reply, external_id, to=STATUSES[to])
 
 
 # --- their words into ours --------------------------------------------------------------------
@@ -254,18 +263,18 @@ def _read_own(reply: Reply, external_id: str) -> BookedAppointment:
     return appointment
 
 
-def _cancelled(reply: Reply, external_id: str) -> Confirmed | Refused:
+def _changed(reply: Reply, external_id: str, *, to: Status) -> Confirmed | Refused:
     """
-    Believe a 200 that shows this appointment, canceled; everything else is a refusal.
+    Believe a 200 that shows this appointment in the state *to*; everything else is a refusal.
 
     Raises:
-        AnswerNotUnderstood: a 200 that shows something else, so it may be cancelled or not.
+        AnswerNotUnderstood: a 200 that shows something else, so it may be changed or not.
     """
     if reply.status != 200:
         return _refused(reply)
     appointment = _read_own(reply, external_id)
-    if appointment.status is not Status.CANCELLED:
-        raise AnswerNotUnderstood("not_cancelled", status=reply.status)
+    if appointment.status is not to:
+        raise AnswerNotUnderstood(f"not_{to}", status=reply.status)
     return Confirmed(appointment=appointment)
 
 

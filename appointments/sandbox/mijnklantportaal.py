@@ -173,6 +173,10 @@ class MijnKlantportaalWorld(World):
         )
         for field in ("attendeeName", "attendeeEmail"):
             del self.state["appointments"][nameless][field]
+        for ahead in range(2, 6):  # Several that wait for the desk's word, not only by chance.
+            day = today + timedelta(days=ahead)
+            if day.weekday() != SUNDAY:
+                self.add(starts_at=day, person=people[3 + ahead], status="pending", createdAt=noted)
 
     # --- answers
 

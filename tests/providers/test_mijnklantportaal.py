@@ -25,6 +25,7 @@ from appointments.domain import (
     CancelRequest,
     CapabilityMissing,
     Confirmed,
+    ConfirmRequest,
     CredentialsRejected,
     DateWindow,
     Refusal,
@@ -42,7 +43,7 @@ from appointments.sandbox.core import Fault, Sandbox, SandboxServer
 from appointments.sandbox.mijnklantportaal import READ_ONLY_KEY, MijnKlantportaalWorld
 from appointments.sandbox.people import PEOPLE
 from tests import openapi
-from tests.providers.contract import Json, ProviderContract
+from tests.providers.contract import ConfirmContract, Json
 
 SLUG = "mijnklantportaal"
 PAYLOADS = Path(__file__).parent.parent / "payloads" / SLUG
@@ -106,7 +107,7 @@ def answer(status: int, name: str) -> httpx.Response:
     return httpx.Response(status, json=payload(name))
 
 
-class TestMijnKlantportaal(ProviderContract):
+class TestMijnKlantportaal(ConfirmContract):
     slug = SLUG
     provider_class = MijnKlantportaal
     credentials = KEY
@@ -117,10 +118,13 @@ class TestMijnKlantportaal(ProviderContract):
     cancel_proof = (("id",), ("status",))
     schedule_proof = (("id",), ("status",))
     already_statuses: ClassVar[tuple[int, ...]] = (409,)
+    confirm_proof = (("id",), ("status",))
 
     def operation(self, request: httpx.Request) -> str:
         if request.url.path.endswith("/appointments"):
             return "list" if request.method == "GET" else "schedule"
+        if request.method == "PATCH" and json.loads(request.content) == {"status": "scheduled"}:
+            return "confirm"
         return "read" if request.method == "GET" else "cancel"
 
     def list_body(self, records: list[Json]) -> Json:
@@ -131,6 +135,9 @@ class TestMijnKlantportaal(ProviderContract):
 
     def cancelled_record(self) -> Json:
         return payload("read_canceled")
+
+    def confirm_body(self) -> Json:
+        return payload("confirmed")
 
     def schedule_body(self) -> Json:
         return payload("scheduled")
@@ -424,6 +431,43 @@ def test_409_to_a_decline_means_no_longer_pending() -> None:
     assert refused == Refused(why=Refusal.NOT_PENDING, said="The appointment is not pending.")
 
 
+# --- confirming -------------------------------------------------------------------------------
+
+PENDING = ConfirmRequest(appointment=booked(status="pending"))
+
+
+def test_confirm_says_scheduled_and_nothing_else() -> None:
+    """One word to the appointment itself; the answer shows it, so the cache can follow."""
+    wire = Wire(answer(200, "confirmed"))
+
+    confirmed = wire.provider.confirm(PENDING)
+
+    assert confirmed == Confirmed(appointment=booked("confirmed"))
+    [request] = wire.requests
+    assert request.method == "PATCH"
+    assert request.url == "https://api.mijnklantportaal.nl/v1/appointments/apt_k3v9t2q8m1xw"
+    assert wire.sent == {"status": "scheduled"}
+
+
+@pytest.mark.parametrize("word", ["pending", "canceled", "confirmed", "Scheduled", "", None])
+def test_200_that_does_not_say_scheduled_is_not_confirmed(word: str | None) -> None:
+    """Changed, but into what? Only the documented word says that it is agreed."""
+    body = payload("confirmed") | {"status": word}
+
+    with pytest.raises(AnswerNotUnderstood) as raised:
+        Wire(httpx.Response(200, json=body)).provider.confirm(PENDING)
+
+    assert raised.value.why == "not_booked"
+    assert raised.value.may_have_happened
+
+
+def test_409_to_a_confirmation_means_no_longer_pending() -> None:
+    """It was confirmed or canceled meanwhile; a read has to say which."""
+    refused = Wire(answer(409, "not_pending")).provider.confirm(PENDING)
+
+    assert refused == Refused(why=Refusal.NOT_PENDING, said="The appointment is not pending.")
+
+
 def test_words_of_a_refusal_are_gathered_and_cut() -> None:
     """What the vendor says about single fields helps staff; a novel does not."""
     refused = Wire(answer(422, "invalid_by_field")).cancel()
@@ -653,6 +697,56 @@ def test_sandbox_decline_of_what_was_confirmed_meanwhile_is_refused(
     assert _read(provider, external_id).status is Status.BOOKED
 
 
+def test_sandbox_confirms_what_is_pending_once(
+    world: MijnKlantportaalWorld, server: SandboxServer, provider: MijnKlantportaal
+) -> None:
+    """The person is told once, a second time is refused, and the neighbour waits on."""
+    pending = world.add(starts_at=MONDAY, person=PEOPLE[0], status="pending")
+    other = world.add(starts_at=MONDAY, person=PEOPLE[1], status="pending")
+    request = ConfirmRequest(appointment=_read(provider, pending))
+
+    first, second = provider.confirm(request), provider.confirm(request)
+
+    assert first == Confirmed(appointment=_read(provider, pending))
+    assert isinstance(second, Refused)
+    assert second.why is Refusal.NOT_PENDING
+    assert _read(provider, pending).status is Status.BOOKED
+    assert _read(provider, other).status is Status.PENDING
+    assert [mail["to"] for mail in world.mails] == [PEOPLE[0].email]
+    assert len(server.sandbox.received(SLUG, "confirm")) == 2
+    assert server.sandbox.received(SLUG, "cancel") == []
+
+
+@pytest.mark.parametrize("status", ["canceled", "scheduled", "no-show"])
+def test_sandbox_confirms_only_what_is_pending(
+    world: MijnKlantportaalWorld, provider: MijnKlantportaal, status: str
+) -> None:
+    """Declined meanwhile stays declined: a confirmation does not bring it back."""
+    external_id = world.add(starts_at=MONDAY, person=PEOPLE[0], status="pending")
+    seen = _read(provider, external_id)
+    world.state["appointments"][external_id]["status"] = status
+
+    refused = provider.confirm(ConfirmRequest(appointment=seen))
+
+    assert isinstance(refused, Refused)
+    assert not refused.conclusive
+    assert world.state["appointments"][external_id]["status"] == status
+    assert world.mails == []
+
+
+def test_sandbox_lost_answer_leaves_it_confirmed(
+    world: MijnKlantportaalWorld, server: SandboxServer, provider: MijnKlantportaal
+) -> None:
+    """Applied, and nobody heard of it: perhaps, and a read tells."""
+    pending = _read(provider, world.add(starts_at=MONDAY, person=PEOPLE[0], status="pending"))
+    server.sandbox.add_fault(Fault(provider=SLUG, operation="confirm", kind="lose_answer"))
+
+    with pytest.raises(AnswerLost):
+        provider.confirm(ConfirmRequest(appointment=pending))
+
+    assert _read(provider, pending.external_id).status is Status.BOOKED
+
+
 def test_sandbox_lost_answer_leaves_it_cancelled(
     world: MijnKlantportaalWorld, server: SandboxServer, provider: MijnKlantportaal
 ) -> None:
@@ -850,3 +944,18 @@ def test_seeded_world_is_believable(
         Status.OTHER,
     }
     assert world.state == again.state
+
+
+@pytest.mark.parametrize("offset", range(7))
+def test_seeded_world_has_some_to_confirm(
+    world: MijnKlantportaalWorld, provider: MijnKlantportaal, offset: int
+) -> None:
+    """Whatever day it is: several on coming days still wait for the desk's word."""
+    now = datetime(2026, 12, 7, 16, 0, tzinfo=UTC) + timedelta(days=offset)
+    world.seed(now=now, people=PEOPLE, random=Random(7))
+    ahead = DateWindow(first=now.date() + timedelta(days=1), last=now.date() + timedelta(days=14))
+
+    pages = list(provider.pages(ahead))
+
+    waiting = [one for page in pages for one in page.records if one.status is Status.PENDING]
+    assert len(waiting) >= 3
