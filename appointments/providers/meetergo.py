@@ -20,15 +20,19 @@ Quirks:
 - There is no idempotency key, and every cancellation mails all participants.
 - `secret` lets its holder cancel without logging in. It is never kept; nor are `ics`,
   `crmOptions`, `transcription`, `summary` and the notes.
+- Moving a booking keeps its id, its length and its people; the answer wraps the appointment, unlike
+  the answer to a cancellation. `ignoreAvailability` is never sent: what is taken stays taken.
+- Free starts are asked for by meeting type and hosts. Named there, the appointment that is to be
+  moved does not block its own time.
 
-Not done: provisional bookings (a list of their own), webhooks, rescheduling; names of hosts and
+Not done: provisional bookings (a list of their own), webhooks; names of hosts and
 meeting types (`/v4/user` and `/v4/meeting-type` exist, but their answers are not documented).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import count
 from types import MappingProxyType
@@ -47,14 +51,20 @@ from appointments.domain import (
     Confirmed,
     DateWindow,
     Informs,
+    NotSent,
     Page,
     Refusal,
     Refused,
+    RescheduleAnswer,
+    Rescheduled,
+    RescheduleRequest,
     ScheduleAnswer,
     Scheduled,
     ScheduleField,
     ScheduleRequest,
     Scope,
+    Slot,
+    SlotQuery,
     Status,
 )
 from appointments.providers.base import (
@@ -68,6 +78,7 @@ from appointments.providers.reading import (
     ID_LIMIT,
     Json,
     Unreadable,
+    as_object,
     flag,
     id_of,
     identifier,
@@ -76,13 +87,15 @@ from appointments.providers.reading import (
     maybe_object,
     maybe_objects,
     maybe_text,
+    moment,
     objects,
+    readable,
     reading,
     said,
     texts,
     utc_moment,
 )
-from appointments.providers.transport import PAGE_DEADLINE, Reply
+from appointments.providers.transport import PAGE_DEADLINE, Params, Reply
 
 API_KEY_PREFIX = "ak_live:"
 TOKEN_PREFIX = "rgo-"  # noqa: S105 - how a token begins, not a token
@@ -106,6 +119,8 @@ REFUSALS: Mapping[int, Refusal] = MappingProxyType(
         422: Refusal.INVALID,
     }
 )
+# A 400 may be the time or the input; that a taken time is a 409, too, is assumed.
+TIME_REFUSALS: Mapping[int, Refusal] = MappingProxyType({**REFUSALS, 409: Refusal.SLOT_TAKEN})
 
 # Source: "Create booking", which spells it in two ways; compared without case.
 AWAITING = frozenset({"doubleoptin"})
@@ -131,6 +146,8 @@ class Meetergo(Provider):
             ScheduleField(name="phone", required=False),
             ScheduleField(name="time_zone", required=False),
         ),
+        reschedules=True,
+        slot_days=31,
         requests_per_minute=100,
     )
     credential_fields = (
@@ -217,6 +234,31 @@ class Meetergo(Provider):
             raise AnswerNotUnderstood("other_id", status=reply.status)
         return appointment
 
+    def slots(self, query: SlotQuery) -> tuple[Slot, ...]:
+        window, moving = query.window, query.moving
+        reply = self.http.read(
+            "v4/booking-availability",
+            params={
+                **write_slot_query(query),
+                "start": self._midnight(window.first),
+                "end": self._midnight(window.last + timedelta(days=1)),
+                "timezone": self.account.time_zone.key,
+            },
+        )
+        with reading():
+            starts = read_starts(reply.object())
+        length = None if moving is None else length_of(moving)
+        hosts = hosts_of(query)
+        return tuple(
+            Slot(
+                starts_at=start,
+                ends_at=None if length is None else start + length,
+                host=hosts[0] if len(hosts) == 1 else "",
+            )
+            for start in starts
+            if self._on_a_day_of(window, start)
+        )
+
     def cancel(self, request: CancelRequest) -> CancelAnswer:
         external_id = request.appointment.external_id
         reply = self.http.write(
@@ -241,12 +283,31 @@ class Meetergo(Provider):
         reply = self.http.write(
             "POST", "v4/booking", payload=write_booking(request), expect=DONE | NOT_BOOKING
         )
-        if reply.status == 409:
-            return read_refusal(reply, why=Refusal.SLOT_TAKEN)
         if reply.status in NOT_BOOKING:
-            return read_refusal(reply, why=REFUSALS[reply.status])
+            return read_refusal(reply, why=TIME_REFUSALS[reply.status])
         with reading():
             return read_booking(reply.object())
+
+    def reschedule(self, request: RescheduleRequest) -> RescheduleAnswer:
+        external_id, zone = request.appointment.external_id, self.account.time_zone
+        if request.is_met_by(request.appointment, zone=zone):
+            raise NotSent("nothing_to_move")  # It would mail everybody the time they know.
+        reply = self.http.write(
+            "POST",
+            f"{_path(external_id)}/reschedule",
+            payload=write_reschedule(request),
+            expect=DONE | REFUSING,
+        )
+        if reply.status in REFUSING:
+            return read_refusal(reply, why=TIME_REFUSALS.get(reply.status, Refusal.OTHER))
+        body = reply.object()
+        with reading():
+            appointment = read_appointment(as_object(body.get("appointment"), "appointment"))
+        if appointment.external_id != external_id:
+            raise AnswerNotUnderstood("other_id", status=reply.status)
+        if not request.is_met_by(appointment, zone=zone):
+            raise AnswerNotUnderstood("not_as_asked", status=reply.status)
+        return Rescheduled(appointment=appointment)
 
     def _midnight(self, day: date) -> str:
         midnight = datetime.combine(day, time.min, tzinfo=self.account.time_zone)
@@ -257,12 +318,12 @@ class Meetergo(Provider):
         records = tuple(
             record
             for record in page.records
-            if record.starts_at is not None
-            and window.first
-            <= record.starts_at.astimezone(self.account.time_zone).date()
-            <= window.last
+            if record.starts_at is not None and self._on_a_day_of(window, record.starts_at)
         )
         return Page(records=records, rejected=page.rejected)
+
+    def _on_a_day_of(self, window: DateWindow, start: datetime) -> bool:
+        return window.first <= start.astimezone(self.account.time_zone).date() <= window.last
 
 
 def _path(external_id: str) -> str:
@@ -428,6 +489,28 @@ def read_booking(body: Json) -> ScheduleAnswer:
     return Scheduled(external_id=external_id)
 
 
+def read_starts(body: Json) -> list[datetime]:
+    """
+    Shape: {"dates": [{"spots": [{"startTime": "2026-12-11T08:00:00.000Z"}]}]}.
+
+    A start without an offset is none: the question names a zone, so it could be meant in that
+    one or, as elsewhere here, in UTC. What nothing can be made of is left out, unless nothing is
+    left then: that is no calendar without a free time.
+    """
+    spots: list[Json] = []
+    for day in objects(body, "dates"):
+        spots += objects(day, "spots") if isinstance(day.get("spots"), list) else [{}]
+    return sorted(set(readable(spots, lambda spot: moment(spot, "startTime"))))
+
+
+def length_of(booking: BookedAppointment) -> timedelta | None:
+    """How long it takes; None if it does not say, or nothing that could be true."""
+    if booking.starts_at is None or booking.ends_at is None:
+        return None
+    length = booking.ends_at - booking.starts_at
+    return length if timedelta(minutes=1) <= length <= timedelta(days=1) else None
+
+
 def read_refusal(reply: Reply, *, why: Refusal) -> Refused:
     """
     Shape: {"message": str | [str], "errors": [{"message": str}]}; every part may be missing.
@@ -467,6 +550,41 @@ def write_cancel(request: CancelRequest) -> Json:
             return body | {"cancelEntireSeries": True}
         case Scope.WHOLE:
             return body | {"cancelAll": True} if request.appointment.is_group else body
+
+
+def write_reschedule(request: RescheduleRequest) -> Json:
+    """Shape: {"start": "2026-12-11T09:00:00Z"}; without `ignoreAvailability`, which is false."""
+    return {"start": request.starts_at.astimezone(UTC).isoformat().replace("+00:00", "Z")}
+
+
+def write_slot_query(query: SlotQuery) -> Params:
+    """
+    Shape: {"meetingTypeId": str, "hostIds": [str], "existingAppointmentId": str,
+    "meetingDuration": minutes}; the last two only for a booking that is to be moved.
+
+    Raises:
+        NotSent: the meeting type or the hosts are not known, or not by an id that can be sent.
+    """
+    moving, hosts = query.moving, hosts_of(query)
+    service = query.service or (moving.locator.get("meeting_type_id", "") if moving else "")
+    if not re.fullmatch(UUID, service):
+        raise NotSent("service_unknown")
+    if not hosts:
+        raise NotSent("host_unknown")
+    asked: dict[str, str | int | Sequence[str]] = {"meetingTypeId": service, "hostIds": hosts}
+    if moving is not None:
+        if re.fullmatch(UUID, moving.external_id):
+            asked["existingAppointmentId"] = moving.external_id
+        if (length := length_of(moving)) is not None:
+            asked["meetingDuration"] = round(length.total_seconds() / 60)
+    return asked
+
+
+def hosts_of(query: SlotQuery) -> list[str]:
+    """The hosts whose time is asked for: the one that is named, or all of the booking."""
+    known = query.moving.locator.get("host_ids", "") if query.moving else ""
+    hosts = [query.host] if query.host else known.split(",")
+    return [host for host in hosts if re.fullmatch(UUID, host)]
 
 
 def write_booking(request: ScheduleRequest) -> Json:

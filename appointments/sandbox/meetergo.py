@@ -4,7 +4,9 @@ meetergo as a local world: a practice in Berlin with consultations, courses and 
 It answers by the vendor's documentation (read in November 2026) and is as strict about requests
 as its contract: what the contract does not allow is a 400. Where nothing is documented, it does
 the likeliest thing: a second cancellation is a 400, *all future occurrences* are the later ones,
-and a person removed from a group vanishes from both lists.
+and a person removed from a group vanishes from both lists. An appointment moves only to a start
+that its free slots show, is told to everybody on it, and does not move once it is cancelled or
+has begun.
 
 State: `appointments` by id, exactly as they are answered; `series` (appointment id to series id,
 which no answer shows); `provisional` bookings by id; `count` of ids given out; `mails`.
@@ -121,6 +123,7 @@ MEETING_TYPES = (
     NUTRITION,
 )
 
+RESCHEDULE_FIELDS = {"start", "ignoreAvailability"}
 CANCEL_FIELDS = {"reason", "attendeeId", "cancelAll", "cancelEntireSeries"}
 BOOKING_FIELDS = {
     "meetingTypeId",
@@ -247,6 +250,8 @@ class MeetergoWorld(World):
                 return "read", self._read
             case ("POST", ["v4", "appointment", _, "cancel"]):
                 return "cancel", self._cancel
+            case ("POST", ["v4", "appointment", _, "reschedule"]):
+                return "reschedule", self._reschedule
             case ("GET", ["v4", "booking-availability"]):
                 return "availability", self._availability
             case ("POST", ["v4", "booking"]):
@@ -341,12 +346,14 @@ class MeetergoWorld(World):
             raise _invalid("hostIds", "hostIds or queueId must be given")
         for host_id in host_ids:
             _host(host_id)
+        length, besides = timedelta(minutes=kind.minutes), ""
+        if "meetingDuration" in request.query:
+            length = timedelta(minutes=_minutes(request.one("meetingDuration")))
+        if "existingAppointmentId" in request.query:
+            besides = self._existing(request.one("existingAppointmentId"))["id"]
         days: dict[str, list[Json]] = {}
-        besides = request.one("existingAppointmentId")
-        for spot in _starts(start, end, kind):
-            if self._is_free(
-                host_ids, spot, spot + timedelta(minutes=kind.minutes), besides=besides
-            ):
+        for spot in _starts(start, end, length):
+            if self._is_free(host_ids, spot, spot + length, besides=besides):
                 days.setdefault(f"{spot.astimezone(ZONE):%Y-%m-%d}", []).append(
                     {"startTime": _stamp(spot)}
                 )
@@ -354,6 +361,33 @@ class MeetergoWorld(World):
         return Answer(
             status=200, body={"timezone": request.one("timezone", ZONE.key), "dates": dates}
         )
+
+    def _reschedule(self, request: Request) -> Answer:
+        """Another start, the same length, the same people: each of them gets a mail."""
+        appointment = self._named(request)
+        body = _body(request, RESCHEDULE_FIELDS)
+        start = _moment(body.get("start"), "start")
+        _flag(body, "ignoreAvailability")
+        if appointment["isCancelled"]:
+            raise _Turned(400, "Appointment is already cancelled")
+        begins, now = _time(appointment["start"]), datetime.now(UTC)
+        if min(begins, start) < now:
+            raise _Turned(400, "Appointments in the past cannot be rescheduled")
+        length = _time(appointment["end"]) - begins
+        if not body.get("ignoreAvailability"):
+            offered = start in _starts(start, start, length)
+            hosts = appointment["hostIds"]
+            besides = appointment["id"]
+            if not offered or not self._is_free(hosts, start, start + length, besides=besides):
+                raise _Turned(400, "Slot is no longer available")
+        appointment |= {
+            "start": _stamp(start),
+            "end": _stamp(start + length),
+            "rescheduledAt": _stamp(now),
+            "updatedAt": _stamp(now),
+        }
+        self._tell([appointment], "is the new time")
+        return Answer(status=200, body={"appointment": appointment})
 
     def _book(self, request: Request) -> Answer:
         body = _booking_body(request)
@@ -413,9 +447,10 @@ class MeetergoWorld(World):
 
     def _named(self, request: Request) -> Json:
         """The appointment that the path names."""
-        external_id = request.path.split("/")[3]
-        if not UUID.fullmatch(external_id):
-            raise _invalid("id", "must be a UUID")
+        return self._existing(request.path.split("/")[3])
+
+    def _existing(self, external_id: str) -> Json:
+        _uuid(external_id, "id")
         appointment: Json | None = self.state["appointments"].get(external_id)
         if appointment is None:
             raise _Turned(404, "Appointment not found")
@@ -777,6 +812,12 @@ def _check_attendee(attendee: Any, *, phone_only: bool) -> None:
             raise _invalid("attendee.email", "must be an email")
 
 
+def _minutes(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,3}", text):
+        raise _invalid("meetingDuration", "must be a number of minutes")
+    return int(text)
+
+
 def _uuid(value: Any, field: str) -> None:
     if not isinstance(value, str) or not UUID.fullmatch(value):
         raise _invalid(field, "must be a UUID")
@@ -826,9 +867,8 @@ def _local(day: date, hour: int, minute: int = 0) -> datetime:
     return datetime.combine(day, time(hour, minute), tzinfo=ZONE)
 
 
-def _starts(start: datetime, end: datetime, kind: MeetingType) -> Iterator[datetime]:
+def _starts(start: datetime, end: datetime, length: timedelta) -> Iterator[datetime]:
     """Every half hour of opening, Monday to Saturday, from *start* to *end* and not in the past."""
-    length = timedelta(minutes=kind.minutes)
     start = max(start, datetime.now(UTC))
     day = start.astimezone(ZONE).date()
     while day <= end.astimezone(ZONE).date():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -26,11 +27,16 @@ from appointments.domain import (
     CredentialsRejected,
     DateWindow,
     Informs,
+    NotSent,
     Refusal,
     Refused,
+    Rescheduled,
+    RescheduleRequest,
     Scheduled,
     ScheduleRequest,
     Scope,
+    Slot,
+    SlotQuery,
     Status,
 )
 from appointments.providers.base import BadCredentials
@@ -41,7 +47,7 @@ from appointments.sandbox.core import Fault, Sandbox, SandboxServer
 from appointments.sandbox.meetergo import MeetergoWorld
 from appointments.sandbox.people import PEOPLE
 from tests import openapi
-from tests.providers.contract import Json, ProviderContract
+from tests.providers.contract import Json, RescheduleContract, SlotsContract
 
 SLUG = "meetergo"
 PAYLOADS = Path(__file__).parent.parent / "payloads" / SLUG
@@ -51,6 +57,7 @@ KEY = MappingProxyType({"api_key": "ak_live:9c1d2e3f-4a5b-4c6d:very-private", "u
 TOKEN = MappingProxyType({"api_key": "rgo-very-private"})
 OMAR = "4f0c5a52-6a0e-4c58-9a3e-0f4f1b7c2d11"
 IDA = "b3e8d7c6-9a51-4b2f-8e0d-7c6b5a4f3e21"
+DAY = "2026-12-04T09:15:00.000Z"
 WEEK = DateWindow(first=date(2026, 12, 7), last=date(2026, 12, 13))
 
 
@@ -98,7 +105,7 @@ def page(*records: Json) -> httpx.Response:
     return answer(200, {"appointments": list(records), "total": len(records)})
 
 
-class TestMeetergo(ProviderContract):
+class TestMeetergo(SlotsContract, RescheduleContract):
     """With a platform key, which names a user to act as."""
 
     slug = SLUG
@@ -114,6 +121,17 @@ class TestMeetergo(ProviderContract):
     cancel_proof = (("id",), ("isCancelled",))
     schedule_successes = (201, 200)
     schedule_proof = (("appointmentId",),)
+    free = (
+        Slot(starts_at=datetime(2026, 12, 11, 8, 0, tzinfo=UTC), host=USER_ID),
+        Slot(starts_at=datetime(2026, 12, 11, 9, 0, tzinfo=UTC), host=USER_ID),
+    )
+    cancelled_word = True
+    reschedule_successes = (200, 201)
+    reschedule_proof = (
+        ("appointment", "id"),
+        ("appointment", "start"),
+        ("appointment", "isCancelled"),
+    )
 
     def operation(self, request: httpx.Request) -> str:
         path = request.url.path
@@ -121,6 +139,10 @@ class TestMeetergo(ProviderContract):
             return "list"
         if path.endswith("/cancel"):
             return "cancel"
+        if path.endswith("/reschedule"):
+            return "reschedule"
+        if path.endswith("/booking-availability"):
+            return "slots"
         return "schedule" if path.endswith("/booking") else "read"
 
     def list_body(self, records: list[Json]) -> Json:
@@ -137,6 +159,28 @@ class TestMeetergo(ProviderContract):
 
     def schedule_request(self) -> ScheduleRequest:
         return wish()
+
+    def slots_body(self) -> Json:
+        return payload("availability")
+
+    def no_slots_body(self) -> Json:
+        return payload("availability_none")
+
+    def slots_query(self) -> SlotQuery:
+        return SlotQuery(window=WEEK, service=wish().service, host=USER_ID)
+
+    def moved_record(self) -> Json:
+        record: Json = payload("rescheduled")["appointment"]
+        return record
+
+    def reschedule_answer(self, record: Json) -> Json:
+        return {"appointment": record}
+
+    def reschedule_request(self) -> RescheduleRequest:
+        return RescheduleRequest(appointment=self.booking(), starts_at=NINE_UTC)
+
+
+NINE_UTC = datetime(2026, 12, 11, 9, 0, tzinfo=UTC)
 
 
 def wish() -> ScheduleRequest:
@@ -163,6 +207,9 @@ def test_capabilities_say_what_the_reference_says() -> None:
     assert not can.needs_email
     assert can.informs is Informs.ALL_PARTICIPANTS
     assert can.requests_per_minute == 100
+    assert can.reschedules
+    assert can.shows_slots
+    assert not can.confirms_pending
 
 
 # --- credentials ------------------------------------------------------------------------------
@@ -764,6 +811,247 @@ def test_refused_booking_says_why(status: int, why: Refusal) -> None:
     assert (came.why, came.said) == (why, "Slot is gone")
 
 
+# --- free slots -------------------------------------------------------------------------------
+
+
+def asked_params(request: httpx.Request) -> list[tuple[str, str]]:
+    assert openapi.violations(SLUG, request) == []
+    return sorted(request.url.params.multi_items())
+
+
+def test_slots_are_asked_for_by_type_host_and_whole_days_of_the_desk() -> None:
+    """Bounds in UTC, the zone by its name, and nothing about a booking that is not moved."""
+    wire = Wire(answer(200, payload("availability")))
+
+    wire.provider.slots(SlotQuery(window=WEEK, service=wish().service, host=USER_ID))
+
+    [request] = wire.requests
+    assert (request.method, request.url.path) == ("GET", "/v4/booking-availability")
+    assert asked_params(request) == [
+        ("end", "2026-12-13T23:00:00Z"),
+        ("hostIds", USER_ID),
+        ("meetingTypeId", wish().service),
+        ("start", "2026-12-06T23:00:00Z"),
+        ("timezone", "Europe/Berlin"),
+    ]
+
+
+def test_slots_of_a_move_are_those_of_the_booking_itself() -> None:
+    """Its type, its hosts, its length; and it does not stand in its own way."""
+    wire = Wire(answer(200, payload("availability")))
+    moving = read_appointment(payload("active") | {"hostIds": [USER_ID, OMAR]})
+
+    [first, second] = wire.provider.slots(SlotQuery(window=WEEK, moving=moving))
+
+    assert asked_params(wire.requests[0]) == [
+        ("end", "2026-12-13T23:00:00Z"),
+        ("existingAppointmentId", moving.external_id),
+        ("hostIds", USER_ID),
+        ("hostIds", OMAR),
+        ("meetingDuration", "30"),
+        ("meetingTypeId", "8f6c2f0e-53b7-4a4b-9f1d-1f7f0a9d3c21"),
+        ("start", "2026-12-06T23:00:00Z"),
+        ("timezone", "Europe/Berlin"),
+    ]
+    assert (first.starts_at, first.ends_at) == (
+        datetime(2026, 12, 11, 8, 0, tzinfo=UTC),
+        datetime(2026, 12, 11, 8, 30, tzinfo=UTC),
+    )
+    assert second.host == "", "two hosts were asked for, and the answer names neither"
+
+
+def test_slots_of_one_host_are_said_to_be_theirs() -> None:
+    """So that the same choice can be booked."""
+    wire = Wire(answer(200, payload("availability")))
+
+    slots = wire.provider.slots(SlotQuery(window=WEEK, moving=booked("active")))
+
+    assert [one.host for one in slots] == [USER_ID, USER_ID]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"end": None}, {"end": "soon"}, {"end": "2026-12-11T07:00:00Z"}, {"end": "2027-12-11T07:00Z"}],
+)
+def test_slots_of_a_booking_without_sensible_length_ask_for_none(fields: Json) -> None:
+    """The type's own length counts then, and no end is made up."""
+    wire = Wire(answer(200, payload("availability")))
+    moving = read_appointment(payload("active") | fields)
+
+    slots = wire.provider.slots(SlotQuery(window=WEEK, moving=moving))
+
+    assert "meetingDuration" not in wire.requests[0].url.params
+    assert [one.ends_at for one in slots] == [None, None]
+
+
+def test_slots_of_a_booking_with_a_strange_id_leave_it_out() -> None:
+    """Ids of webhook examples are no UUIDs, and the question takes nothing else."""
+    wire = Wire(answer(200, payload("availability")))
+    moving = read_appointment(payload("active") | {"id": "appt-uuid-12345"})
+
+    wire.provider.slots(SlotQuery(window=WEEK, moving=moving))
+
+    assert "existingAppointmentId" not in dict(asked_params(wire.requests[0]))
+
+
+def test_odd_slots_are_left_out_and_the_rest_is_sorted() -> None:
+    """No offset, no time, no list, the same twice, another day of the desk: none of them."""
+    wire = Wire(answer(200, payload("availability_odd")))
+
+    slots = wire.provider.slots(SlotQuery(window=WEEK, service=wish().service, host=USER_ID))
+
+    assert [one.starts_at.isoformat() for one in slots] == [
+        "2026-12-11T08:00:00+00:00",
+        "2026-12-11T09:00:00+00:00",
+        "2026-12-12T08:00:00+00:00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        (SlotQuery(window=WEEK), "service_unknown"),
+        (SlotQuery(window=WEEK, service="Beratung", host=USER_ID), "service_unknown"),
+        (SlotQuery(window=WEEK, service=USER_ID), "host_unknown"),
+        (SlotQuery(window=WEEK, service=USER_ID, host="Katrin"), "host_unknown"),
+        (
+            SlotQuery(
+                window=WEEK, moving=read_appointment(payload("active") | {"meetingTypeId": None})
+            ),
+            "service_unknown",
+        ),
+        (
+            SlotQuery(window=WEEK, moving=read_appointment(payload("active") | {"hostIds": []})),
+            "host_unknown",
+        ),
+    ],
+)
+def test_question_that_could_only_fail_is_not_sent(query: SlotQuery, why: str) -> None:
+    """The vendor wants a meeting type and a host, each by its id."""
+    wire = Wire()
+
+    with pytest.raises(NotSent, match=why):
+        wire.provider.slots(query)
+
+    assert wire.requests == []
+
+
+# --- moving -----------------------------------------------------------------------------------
+
+
+def moving(start: datetime = NINE_UTC, name: str = "active") -> RescheduleRequest:
+    return RescheduleRequest(appointment=booked(name), starts_at=start)
+
+
+@pytest.mark.parametrize(
+    "start", [NINE_UTC, NINE_UTC.astimezone(BERLIN)], ids=["in UTC", "at the desk"]
+)
+def test_reschedule_names_the_new_start_and_nothing_else(start: datetime) -> None:
+    """Least of all `ignoreAvailability`: what is taken stays taken."""
+    wire = Wire(answer(200, payload("rescheduled")))
+
+    came = wire.provider.reschedule(moving(start))
+
+    assert wire.sent == {"start": "2026-12-11T09:00:00Z"}
+    [request] = wire.requests
+    assert (request.method, request.url.path) == (
+        "POST",
+        "/v4/appointment/c1a5b1de-2f44-4d0c-9b43-93c1f5a0e7d8/reschedule",
+    )
+    assert openapi.violations(SLUG, request) == []
+    assert isinstance(came, Rescheduled)
+    assert (came.appointment.starts_at, came.appointment.ends_at) == (
+        NINE_UTC,
+        NINE_UTC + timedelta(minutes=30),
+    )
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer(200, payload("rescheduled")["appointment"]),
+        answer(200, {"data": payload("rescheduled")["appointment"]}),
+        answer(200, {"message": "Appointment rescheduled"}),
+        answer(200, {"appointment": payload("rescheduled")["appointment"] | {"deletedAt": DAY}}),
+        answer(200),
+        answer(204),
+        answer(202, payload("rescheduled")),
+        httpx.Response(400, html="<h1>Bad request</h1>"),
+    ],
+    ids=["bare", "wrapped otherwise", "a message", "deleted", "empty 200", "204", "202", "HTML"],
+)
+def test_answer_that_does_not_show_the_move_leaves_it_open(reply: httpx.Response) -> None:
+    """The envelope is another one than that of a cancellation, and no other is taken."""
+    with pytest.raises(AnswerNotUnderstood) as raised:
+        Wire(reply).provider.reschedule(moving())
+
+    assert raised.value.may_have_happened
+
+
+@pytest.mark.parametrize("minutes", [-60, -1, 1, 60])
+def test_move_to_a_third_time_is_no_confirmation(minutes: int) -> None:
+    """An hour off is what a zone that was misread looks like; the later read shows it."""
+    start = NINE_UTC + timedelta(minutes=minutes)
+    body = {"appointment": payload("rescheduled")["appointment"] | {"start": start.isoformat()}}
+
+    with pytest.raises(AnswerNotUnderstood, match="not_as_asked"):
+        Wire(answer(200, body)).provider.reschedule(moving())
+
+
+def test_move_that_changed_the_length_shows_it() -> None:
+    """The start is as asked for; that it ends otherwise is for the caller to see."""
+    body = payload("rescheduled")
+    body["appointment"]["end"] = "2026-12-11T10:00:00.000Z"
+
+    came = Wire(answer(200, body)).provider.reschedule(moving())
+
+    assert isinstance(came, Rescheduled)
+    assert came.appointment.ends_at == NINE_UTC + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        (400, Refusal.INVALID),
+        (404, Refusal.NOT_FOUND),
+        (406, Refusal.QUOTA),
+        (409, Refusal.SLOT_TAKEN),
+        (410, Refusal.OTHER),
+        (422, Refusal.INVALID),
+    ],
+)
+def test_refused_move_says_why_in_their_words(status: int, why: Refusal) -> None:
+    """A 400 may be the time or the input: their words say which, and no text is compared."""
+    came = Wire(answer(status, payload("slot_taken"))).provider.reschedule(moving())
+
+    assert came == Refused(why=why, said="Slot is no longer available", conclusive=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "met"),
+    [
+        ({}, True),
+        ({"starts_at": NINE_UTC + timedelta(minutes=30)}, False),
+        ({"external_id": OMAR}, False),
+        ({"status": Status.PENDING}, True),
+        ({"status": Status.CANCELLED}, False),
+        ({"status": Status.OTHER}, False),
+        ({"starts_at": None}, False),
+    ],
+)
+def test_read_tells_whether_a_move_came_about(changes: dict[str, Any], met: bool) -> None:
+    """This booking, standing, at that time: a cancelled one has not been moved."""
+    moved = read_appointment(payload("rescheduled")["appointment"])
+
+    assert moving().is_met_by(replace(moved, **changes), zone=BERLIN) is met
+
+
+def test_time_without_zone_is_a_bug() -> None:
+    """It could mean any of two dozen moments."""
+    with pytest.raises(AppointmentsError):
+        moving(datetime(2026, 12, 11, 9, 0))  # noqa: DTZ001 - the point of it
+
+
 # --- the sandbox ------------------------------------------------------------------------------
 
 
@@ -967,10 +1255,10 @@ def test_sandbox_counts_a_reason_as_javascript_does(
     assert isinstance(came, Confirmed if accepted else Refused)
 
 
-def slot(hour: int = 10) -> datetime:
-    """A working day next week, at a full hour."""
+def slot(hour: int = 10, minute: int = 0) -> datetime:
+    """A working day next week."""
     day = TOMORROW + timedelta(days=7)
-    return (day + timedelta(days=day.weekday() == 6)).replace(hour=hour)
+    return (day + timedelta(days=day.weekday() == 6)).replace(hour=hour, minute=minute)
 
 
 def booking(**fields: Any) -> ScheduleRequest:
@@ -1046,6 +1334,143 @@ def test_sandbox_refuses_a_booking_it_cannot_make(
     assert isinstance(came, Refused)
     assert came.why is why
     assert world.state["appointments"] == {}
+
+
+def free_of(provider: Meetergo, moving: BookedAppointment | None = None) -> list[datetime]:
+    day = slot().date()
+    query = SlotQuery(
+        window=DateWindow(first=day, last=day),
+        service=practice.CONSULTATION.id,
+        host=practice.KATRIN.id,
+        moving=moving,
+    )
+    return [one.starts_at for one in provider.slots(query)]
+
+
+def test_sandbox_slots_shrink_when_booked_and_come_back(
+    meetergo: Meetergo, world: MeetergoWorld
+) -> None:
+    """What is offered can be booked, is gone then, and is free again once cancelled."""
+    before = free_of(meetergo)
+    came = meetergo.schedule(booking(starts_at=before[4]))
+    assert isinstance(came, Scheduled)
+    after = free_of(meetergo)
+    meetergo.cancel(CancelRequest(appointment=found(meetergo, came.external_id)))
+
+    assert len(before) == 20
+    assert after == [one for one in before if one != before[4]]
+    assert free_of(meetergo) == before
+
+
+def test_sandbox_booking_does_not_stand_in_its_own_way(
+    meetergo: Meetergo, world: MeetergoWorld
+) -> None:
+    """Half an hour later is possible for an hour's visit, and its own length is what must fit."""
+    key = world.add(start=slot(10), people=PEOPLE[:1], kind=practice.FIRST_VISIT)
+    world.add(start=slot(12), people=PEOPLE[1:2])
+    visit = found(meetergo, key)
+
+    own, others = free_of(meetergo, visit), free_of(meetergo)
+
+    assert slot(10, 30) in own
+    assert slot(10, 30) not in others
+    assert slot(11, 30) not in own, "an hour from half past eleven would run into the next"
+    assert slot(11, 30) in others
+
+
+def test_sandbox_moves_a_booking_once_and_tells_everybody(
+    meetergo: Meetergo, world: MeetergoWorld, server: SandboxServer
+) -> None:
+    """The same id, people and length; the old time is free again; the list shows the new one."""
+    key = world.add(start=slot(10), people=PEOPLE[:2], kind=practice.FIRST_VISIT)
+    before = found(meetergo, key)
+
+    came = meetergo.reschedule(RescheduleRequest(appointment=before, starts_at=slot(14)))
+
+    assert isinstance(came, Rescheduled)
+    assert came.appointment == found(meetergo, key)
+    assert (came.appointment.starts_at, came.appointment.ends_at) == (slot(14), slot(15))
+    assert came.appointment.attendees == before.attendees
+    assert came.appointment.is_live
+    assert [one.starts_at for one in listed(meetergo)] == [slot(14)]
+    assert slot(10) in free_of(meetergo)
+    assert slot(14) not in free_of(meetergo)
+    assert sorted(one["to"] for one in world.mails) == sorted(one.email for one in PEOPLE[:2])
+    assert server.sandbox.received(SLUG, "reschedule") == [f"POST /v4/appointment/{key}/reschedule"]
+
+
+def stay(world: MeetergoWorld, key: str) -> None:
+    """Assert that nothing moved and that nobody was told."""
+    assert world.state["appointments"][key].get("rescheduledAt") is None
+    assert world.mails == []
+
+
+@pytest.mark.parametrize(
+    ("hour", "minute"), [(12, 0), (11, 45), (7, 0), (18, 0), (17, 45), (9, 10)]
+)
+def test_sandbox_refuses_a_start_that_is_not_free(
+    meetergo: Meetergo, world: MeetergoWorld, hour: int, minute: int
+) -> None:
+    """Taken, running into another, before opening, after closing, off the grid."""
+    key = world.add(start=slot(10), people=PEOPLE[:1])
+    world.add(start=slot(12), people=PEOPLE[1:2])
+
+    came = meetergo.reschedule(
+        RescheduleRequest(appointment=found(meetergo, key), starts_at=slot(hour, minute))
+    )
+
+    assert isinstance(came, Refused)
+    assert came.said == "Slot is no longer available"
+    assert not came.conclusive
+    stay(world, key)
+
+
+def test_sandbox_refuses_to_move_what_is_over_cancelled_or_unknown(
+    meetergo: Meetergo, world: MeetergoWorld
+) -> None:
+    """And nothing moves into the past."""
+    over = world.add(start=NOON - timedelta(days=2), people=PEOPLE[:1])
+    standing = world.add(start=slot(10), people=PEOPLE[:1])
+    cancelled = world.add(start=slot(11), people=PEOPLE[:1], isCancelled=True)
+    gone = world.add(start=slot(12), people=PEOPLE[:1])
+    unknown = found(meetergo, gone)
+    del world.state["appointments"][gone]
+    yesterday = slot(10) - timedelta(days=21)
+
+    asked = [
+        (found(meetergo, over), slot(14)),
+        (found(meetergo, standing), yesterday),
+        (found(meetergo, cancelled), slot(14)),
+        (unknown, slot(14)),
+    ]
+    came = [
+        meetergo.reschedule(RescheduleRequest(appointment=one, starts_at=start))
+        for one, start in asked
+    ]
+
+    assert [isinstance(one, Refused) and one.why for one in came] == [
+        *[Refusal.INVALID] * 3,
+        Refusal.NOT_FOUND,
+    ]
+    for key in (over, standing, cancelled):
+        stay(world, key)
+
+
+def test_sandbox_lost_answer_to_a_move_is_settled_by_a_read(
+    meetergo: Meetergo, world: MeetergoWorld, server: SandboxServer
+) -> None:
+    """Moved and told, nobody heard of it; what was asked for says whether it came about."""
+    key = world.add(start=slot(10), people=PEOPLE[:1])
+    request = RescheduleRequest(appointment=found(meetergo, key), starts_at=slot(14))
+    server.sandbox.add_fault(Fault(provider=SLUG, operation="reschedule", kind="lose_answer"))
+    assert not request.is_met_by(found(meetergo, key), zone=BERLIN)
+
+    with pytest.raises(AnswerLost):
+        meetergo.reschedule(request)
+
+    assert request.is_met_by(found(meetergo, key), zone=BERLIN)
+    assert len(server.sandbox.received(SLUG, "reschedule")) == 1
+    assert len(world.mails) == 1
 
 
 def test_lost_answer_may_have_been_applied(
@@ -1186,12 +1611,21 @@ def test_sandbox_shows_free_slots_around_what_is_booked(
     assert slot(10) in free()
 
 
+def moved_by(key: str) -> Json:
+    return {"existingAppointmentId": key, "meetingDuration": 30}
+
+
 def test_sandbox_answers_as_the_contract_describes(
     server: SandboxServer, world: MeetergoWorld
 ) -> None:
     """Every route, done and refused: status and body are in the contract."""
     world.seed(now=NOON, people=PEOPLE, random=Random(3))
     key = world.add(start=TOMORROW, people=PEOPLE[:1])
+    far = slot(10) + timedelta(weeks=8)  # behind the bookings of the demo
+    standing = world.add(start=far, people=PEOPLE[:1])
+    second = world.add(start=far + timedelta(hours=2), people=PEOPLE[:1])
+    to = {"start": (far + timedelta(hours=4)).isoformat()}
+    gone_by = {"start": (NOON - timedelta(days=7)).isoformat(), "ignoreAvailability": True}
     course = world.add(start=TOMORROW, people=PEOPLE[:2], kind=practice.COURSE)
     paging = {"page": 0, "pageSize": 100}
     spots = {
@@ -1224,6 +1658,23 @@ def test_sandbox_answers_as_the_contract_describes(
         (404, "POST", f"v4/appointment/{OMAR}/cancel", {"json": {}}),
         (200, "GET", "v4/booking-availability", {"params": spots}),
         (400, "GET", "v4/booking-availability", {"params": {**spots, "hostIds": "me"}}),
+        (404, "GET", "v4/booking-availability", {"params": {**spots, **moved_by(OMAR)}}),
+        (200, "GET", "v4/booking-availability", {"params": {**spots, **moved_by(standing)}}),
+        (400, "GET", "v4/booking-availability", {"params": {**spots, "meetingDuration": 0}}),
+        (400, "POST", f"v4/appointment/{standing}/reschedule", {"json": {}}),
+        (400, "POST", f"v4/appointment/{standing}/reschedule", {"json": {"start": "soon"}}),
+        (400, "POST", f"v4/appointment/{standing}/reschedule", {"json": to | {"end": "x"}}),
+        (400, "POST", f"v4/appointment/{key}/reschedule", {"json": to}),
+        (404, "POST", f"v4/appointment/{OMAR}/reschedule", {"json": to}),
+        (400, "POST", f"v4/appointment/{standing}/reschedule", {"json": gone_by}),
+        (200, "POST", f"v4/appointment/{standing}/reschedule", {"json": to}),
+        (400, "POST", f"v4/appointment/{second}/reschedule", {"json": to}),
+        (
+            200,
+            "POST",
+            f"v4/appointment/{second}/reschedule",
+            {"json": to | {"ignoreAvailability": True}},
+        ),
         (201, "POST", "v4/booking", {"json": book}),
         (201, "POST", "v4/booking", {"json": book | {"meetingTypeId": practice.PHYSIO.id}}),
         (400, "POST", "v4/booking", {"json": book | {"queueId": OMAR}}),
@@ -1269,6 +1720,20 @@ def test_demo_is_full_on_every_day_of_the_week(
     assert any(not person.phone for one in records for person in one.attendees)
     assert any(person.guests for one in records for person in one.attendees)
     assert len({one.host for one in records}) == 3
+
+
+@pytest.mark.parametrize("offset", range(7))
+def test_demo_has_free_slots_on_coming_days(
+    meetergo: Meetergo, world: MeetergoWorld, offset: int
+) -> None:
+    """Each host has room on some of the next three days, so that a move can be tried."""
+    world.seed(now=NOON + timedelta(days=offset), people=PEOPLE, random=Random(7))
+    first = NOON.date() + timedelta(days=offset + 1)
+    window = DateWindow(first=first, last=first + timedelta(days=2))
+
+    for host in practice.HOSTS:
+        query = SlotQuery(window=window, service=practice.CONSULTATION.id, host=host.id)
+        assert len(meetergo.slots(query)) >= 5
 
 
 def test_demo_is_the_same_every_time() -> None:
