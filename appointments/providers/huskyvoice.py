@@ -19,13 +19,19 @@ Quirks, as far as they shape this module:
   nobody has seen. Nothing but the status is sent.
 - How a refusal by policy looks is not documented. Codes decide first, the status second, words
   never.
+- Moving is the same PATCH with `appointment_date`, session and batch; afterwards the status is
+  "rescheduled", which means booked. No answer shows a clock time: day, session and batch are all
+  that proves a move, so none within the same batch is sent, and none without a session.
 - Not known: whether the Z of `appointment_date` is true (a sample contradicts it), so one test
-  booking should be made before people rely on booking from here.
+  booking should be made before people rely on booking or moving from here. It is written as the
+  true moment; if the vendor takes it for a wall clock, the answer shows another place than asked
+  for, or a refusal, and never a confirmation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -48,17 +54,23 @@ from appointments.domain import (
     Confirmed,
     DateWindow,
     Informs,
+    NotSent,
     Page,
     ProviderError,
     RateLimited,
     Refusal,
     Refused,
+    RescheduleAnswer,
+    Rescheduled,
+    RescheduleRequest,
     ScheduleAnswer,
     Scheduled,
     ScheduleField,
     ScheduleRequest,
     Scope,
     Service,
+    Slot,
+    SlotQuery,
     Status,
 )
 from appointments.providers.base import PageGuard, Provider, read_records
@@ -73,11 +85,18 @@ from appointments.providers.reading import (
     maybe_moment,
     maybe_text,
     objects,
+    readable,
     reading,
     said,
     text,
 )
-from appointments.providers.transport import PAGE_DEADLINE, READ_DEADLINE, Reply, retry_wait
+from appointments.providers.transport import (
+    PAGE_DEADLINE,
+    READ_DEADLINE,
+    Params,
+    Reply,
+    retry_wait,
+)
 
 PAGE_SIZE = 200
 """The most that a page may hold. Source: "Getting Appointments"."""
@@ -133,6 +152,10 @@ REFUSING: Mapping[int, Refusal] = MappingProxyType(
 """What a status says when its code is unknown. Assumed, but for 403 and 404."""
 
 SESSIONS = ("Morning", "Afternoon", "Evening")
+OPEN = "OPEN"
+"""The only status of a window that is documented; windows come only while they are open."""
+MOST_PLACES = 10_000
+UUID = r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 PHONE_PATTERN = r"\+[1-9][0-9]{6,14}"
 """E.164; the vendor's page on keys adds that only +91 is supported for calls."""
 
@@ -155,6 +178,8 @@ class HuskyVoice(Provider):
             ScheduleField(name="session", required=False, choices=SESSIONS),
             ScheduleField(name="branch", required=False),
         ),
+        reschedules=True,
+        slot_days=7,  # each a request of sixty a minute
         requests_per_minute=60,
         has_daily_quota=True,
         near_days=1,
@@ -206,6 +231,38 @@ class HuskyVoice(Provider):
     def services(self) -> tuple[Service, ...]:
         return self._services(deadline=READ_DEADLINE)
 
+    def slots(self, query: SlotQuery) -> tuple[Slot, ...]:
+        """
+        The open windows of each day, one request a day; see `Provider.slots`.
+
+        The places left are the vendor's count, which leaves out bookings that were moved: only
+        the answer to a booking says whether there was one.
+        """
+        wish = _Wish.of(query)
+        found: list[Slot] = []
+        asked = query.window.first
+        while asked <= query.window.last:
+            windows = self._windows_of(asked, more=wish.params(), deadline=READ_DEADLINE)
+            found += [self._slot(asked, one) for one in windows if wish.fits(one)]
+            asked += ONE_DAY
+        return tuple(sorted(found, key=lambda slot: (slot.starts_at, slot.branch, slot.batch)))
+
+    def _slot(self, day: date, window: OpeningWindow) -> Slot:
+        """*window* as moments: its clock times are meant in the zone of the practice."""
+        starts, ends = (
+            datetime.combine(day, clock, tzinfo=self.account.time_zone).astimezone(UTC)
+            for clock in window.hours
+        )
+        return Slot(
+            starts_at=starts,
+            ends_at=ends,
+            session=window.session,
+            batch=window.batch,
+            branch=window.branch,
+            service=window.service,
+            left=window.left,
+        )
+
     def _pages_of(
         self, asked: date, read_one: Callable[[Json], BookedAppointment | None]
     ) -> Iterator[Page]:
@@ -239,13 +296,20 @@ class HuskyVoice(Provider):
     def _services(self, *, deadline: float) -> tuple[Service, ...]:
         reply = self._get("v1/services", deadline=deadline)
         with reading():
-            return _readable(objects(envelope(reply.object()), "data"), read_service)
+            return readable(objects(envelope(reply.object()), "data"), read_service)
 
-    def _windows_of(self, asked: date) -> tuple[OpeningWindow, ...]:
+    def _windows_of(
+        self,
+        asked: date,
+        *,
+        more: Mapping[str, str] = NOTHING,
+        deadline: float = SIDE_DEADLINE,
+    ) -> tuple[OpeningWindow, ...]:
+        """*more*: what else the question holds."""
         reply = self._get(
             "v1/appointment-slots/availability",
-            params={"date": asked.isoformat()},
-            deadline=SIDE_DEADLINE,
+            params={"date": asked.isoformat(), **more},
+            deadline=deadline,
         )
         with reading():
             return read_windows(envelope(reply.object()), asked)
@@ -254,7 +318,7 @@ class HuskyVoice(Provider):
         self,
         path: str,
         *,
-        params: Mapping[str, str | int] | None = None,
+        params: Params | None = None,
         expect: Collection[int] = (200,),
         deadline: float = READ_DEADLINE,
     ) -> Reply:
@@ -294,6 +358,27 @@ class HuskyVoice(Provider):
             return read_refusal(reply)
         with reading():
             return read_scheduled(reply.object())
+
+    def reschedule(self, request: RescheduleRequest) -> RescheduleAnswer:
+        if not request.session:
+            raise NotSent("session_missing")
+        if request.is_met_by(request.appointment, zone=self.account.time_zone):
+            raise NotSent("nothing_to_move")
+        reply = self.http.write(
+            "PATCH",
+            path_of(request.appointment.external_id),
+            payload=write_move(request),
+            expect={200, 429, *REFUSING},
+        )
+        self._refuse_limited(reply)
+        if reply.status != 200:
+            return read_refusal(reply)
+        with reading():
+            moved = read_own(reply.object(), request.appointment)
+        if not request.is_met_by(moved, zone=self.account.time_zone):
+            raise AnswerNotUnderstood("not_as_asked", status=reply.status)
+        # The title is a name that this answer does not hold; the window was that of the old time.
+        return Rescheduled(appointment=replace(moved, title=request.appointment.title))
 
     def _refuse_limited(self, reply: Reply) -> None:
         """
@@ -336,16 +421,27 @@ def write_booking(request: ScheduleRequest) -> Json:
 
     The branch is required by organizations that have several.
     """
-    start = request.starts_at.astimezone(UTC).isoformat(timespec="milliseconds")
     body = {
         "appointment_type": request.service,
-        "appointment_date": start.replace("+00:00", "Z"),
+        "appointment_date": write_moment(request.starts_at),
         "patient_name": request.name,
         "parent_phone": request.phone,
         "session": request.session,
         "branch_id": request.branch,
     }
     return {key: value for key, value in body.items() if value}
+
+
+def write_move(request: RescheduleRequest) -> Json:
+    """Shape: {"appointment_date": see write_moment, "session": str, "batch"?: str}"""
+    body = {"appointment_date": write_moment(request.starts_at), "session": request.session}
+    return body | {"batch": request.batch} if request.batch else body
+
+
+def write_moment(when: datetime) -> str:
+    """`2026-12-14T04:00:00.000Z`, the moment in UTC, as the vendor's samples write it."""
+    written = when.astimezone(UTC).isoformat(timespec="milliseconds")
+    return written.replace("+00:00", "Z")
 
 
 # --- theirs into ours -------------------------------------------------------------------------
@@ -402,6 +498,18 @@ def _same(item: Json, external_id: str) -> Json:
     return item
 
 
+def read_own(body: Json, seen: BookedAppointment) -> BookedAppointment:
+    """
+    Shape: {"success": true, "data": appointment, as `read_appointment` takes it}, as a PATCH is
+    answered.
+
+    Raises:
+        AnswerNotUnderstood: it is another appointment than *seen*.
+    """
+    flag(envelope(body), "success")
+    return read_appointment(_same(as_object(body.get("data"), "data"), seen.external_id))
+
+
 def read_cancellation(body: Json, seen: BookedAppointment) -> Confirmed | Already:
     """
     Shape: {"success": true, "data": appointment, as `read_appointment` takes it}.
@@ -412,9 +520,7 @@ def read_cancellation(body: Json, seen: BookedAppointment) -> Confirmed | Alread
     Raises:
         AnswerNotUnderstood: it is another appointment, or not cancelled.
     """
-    flag(envelope(body), "success")
-    item = _same(as_object(body.get("data"), "data"), seen.external_id)
-    record = read_appointment(item)
+    record = read_own(body, seen)
     if record.status is not Status.CANCELLED:
         raise AnswerNotUnderstood("still_booked", status=200)
     if seen.updated_at is not None and record.updated_at == seen.updated_at:
@@ -481,17 +587,6 @@ def read_service(item: Json) -> Service:
     return Service(external_id=identifier(item, "service_id"), name=text(item, "name"))
 
 
-def _readable[T](items: Iterable[Json], read_one: Callable[[Json], T]) -> tuple[T, ...]:
-    """Read a list that only adorns; what makes no sense is left out."""
-    found = []
-    for item in items:
-        try:
-            found.append(read_one(item))
-        except Unreadable:
-            continue
-    return tuple(found)
-
-
 def read_policy(item: Json) -> CancellationPolicy:
     """Shape: {"allow_cancellation": bool, "cancellation_notice_hours": number, "timezone"?: str}"""
     hours = item.get("cancellation_notice_hours")
@@ -519,6 +614,9 @@ class OpeningWindow:
     service: str
     """Id of the only service that is booked in it; empty: any."""
     hours: tuple[time, time]
+    is_open: bool
+    left: int | None
+    """Places left; None if the vendor does not say."""
 
     def holds(self, booking: BookedAppointment) -> bool:
         return (
@@ -531,26 +629,75 @@ def read_windows(body: Json, asked: date) -> tuple[OpeningWindow, ...]:
     """
     Shape: {"success": true, "date": "2026-12-07", "slots": [{"branch_id": str, "session": str,
     "batch": str or null, "start_time": "09:00", "end_time": "11:00",
-    "appointment_type": service id or null}]}.
+    "appointment_type": service id or null, "available_slots"?: int, "status"?: "OPEN"}]}.
 
-    A window that makes no sense is left out: none is better than a wrong one.
+    A window that makes no sense is left out: none is better than a wrong one. If none makes
+    sense, that is no day without windows.
     """
     if day(body, "date") != asked:
         raise Unreadable("date is another day")
-    return _readable(objects(body, "slots"), _read_window)
+    return readable(objects(body, "slots"), _read_window)
 
 
 def _read_window(item: Json) -> OpeningWindow:
     start, end = clock(item, "start_time"), clock(item, "end_time")
     if start.tzinfo or end.tzinfo or start >= end:
         raise Unreadable("start_time and end_time are no window")
+    session = text(item, "session")
+    if not session:
+        raise Unreadable("session is empty")
     return OpeningWindow(
         branch=text(item, "branch_id"),
-        session=text(item, "session"),
+        session=session,
         batch=maybe_text(item, "batch"),
         service=maybe_text(item, "appointment_type"),
         hours=(start, end),
+        is_open=item.get("status", OPEN) == OPEN,
+        left=_places(item.get("available_slots")),
     )
+
+
+def _places(value: object) -> int | None:
+    """A number of places that a practice can have; anything else says nothing."""
+    if isinstance(value, bool) or not isinstance(value, int) or value > MOST_PLACES:
+        return None
+    return max(value, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wish:
+    """Which windows are wanted; empty: any."""
+
+    branch: str
+    session: str
+    service: str
+
+    @classmethod
+    def of(cls, query: SlotQuery) -> _Wish:
+        known = NOTHING if query.moving is None else query.moving.locator
+        return cls(
+            branch=query.branch or known.get("branch_id", ""),
+            session=query.session,
+            service=query.service or known.get("service_id", ""),
+        )
+
+    def params(self) -> dict[str, str]:
+        """What the vendor can look for itself: a branch by its UUID, one of its sessions."""
+        params = {}
+        if re.fullmatch(UUID, self.branch):
+            params["branch_id"] = self.branch
+        if self.session in SESSIONS:
+            params["session"] = self.session
+        return params
+
+    def fits(self, window: OpeningWindow) -> bool:
+        return (
+            window.is_open
+            and window.left != 0
+            and self.branch in ("", window.branch)
+            and self.session in ("", window.session)
+            and (not self.service or window.service in ("", self.service))
+        )
 
 
 class _Windows:

@@ -2,7 +2,10 @@
 HuskyVoice in the sandbox: strict about requests as the contract says, with a policy to switch.
 
 What the vendor does not document is decided here and marked: the codes of a refused cancellation,
-and that nobody is told of a change made through the API.
+that nobody is told of a change made through the API, and that only what stands and has not begun
+is moved. A moved booking is "rescheduled" and takes a place like any other, although the vendor's
+`filled_slots` counts confirmed ones only: a window may show a place and still be full. The Z of
+`appointment_date` is true here.
 """
 
 from __future__ import annotations
@@ -126,6 +129,7 @@ NEEDED = {
     "services": "appointments:read",
     "availability": "slots:read",
     "cancel": "appointments:write",
+    "reschedule": "appointments:write",
     "change": "appointments:write",
     "schedule": "appointments:write",
 }
@@ -139,9 +143,10 @@ FAILURES = {
     "SLOT_FULL": (409, "No capacity left in this window"),
     "OUTSIDE_AVAILABILITY": (409, "The time is outside the calendar windows"),
     "DUPLICATE_BOOKING": (409, "The patient has a booking already"),
-    # The two below are assumed: that a policy refuses is documented, how it looks is not.
+    # Assumed from here on: that a policy refuses is documented, how it looks is not.
     "CANCELLATION_NOT_ALLOWED": (403, "Cancellation is disabled for this organization"),
     "CANCELLATION_NOTICE_REQUIRED": (409, "At least {hours} hours notice is required"),
+    "APPOINTMENT_NOT_ACTIVE": (409, "The appointment is cancelled or over"),
 }
 
 
@@ -302,7 +307,9 @@ class HuskyVoiceWorld(World):
                 return "read"
             case "PATCH", ["v1", "appointments", _]:
                 body = request.body if isinstance(request.body, dict) else {}
-                return "cancel" if body.get("status") == "cancelled" else "change"
+                if body.get("status") == "cancelled":
+                    return "cancel"
+                return "reschedule" if "appointment_date" in body else "change"
             case "GET", ["v1", "appointment-config"]:
                 return "policy"
             case "GET", ["v1", "services"]:
@@ -332,7 +339,7 @@ class HuskyVoiceWorld(World):
                 return self._schedule(_checked_body(request, SCHEDULE_FIELDS, REQUIRED))
             case "read":
                 return _done(self._row(request))
-            case "cancel" | "change":
+            case "cancel" | "reschedule" | "change":
                 row = self._row(request)
                 return self._update(row, _checked_body(request, UPDATE_FIELDS))
             case "policy":
@@ -361,15 +368,26 @@ class HuskyVoiceWorld(World):
                 return _done(row)
             self._demand_notice(row)
         if "appointment_date" in body:
-            at = datetime.fromisoformat(body["appointment_date"])
-            branch, session = row["branch_id"], body.get("session", "")
-            row |= self._place(at, branch=branch, session=session) | {"status": "rescheduled"}
+            row |= self._moved(row, body) | {"status": "rescheduled"}
         visible = set(body) - {"appointment_date", "notes"}
         row |= {name: body[name] for name in visible}
         # Never the same twice, however quick the clock: whoever compares, sees the change.
         before = datetime.fromisoformat(row["updated_at"])
         row["updated_at"] = _written(max(self.now(), before + timedelta(milliseconds=1)))
         return _done(row)
+
+    def _moved(self, row: Json, body: Mapping[str, str]) -> Json:
+        """Where *row* goes; a place of its own in the window does not stand in its way."""
+        begun = datetime.fromisoformat(row["_at"]) < self.now()
+        if row["status"] not in LIVE or begun:
+            raise Failed("APPOINTMENT_NOT_ACTIVE")
+        return self._place(
+            datetime.fromisoformat(body["appointment_date"]),
+            branch=row["branch_id"],
+            session=body.get("session", ""),
+            batch=body.get("batch", ""),
+            besides=row["appointment_id"],
+        )
 
     def _demand_notice(self, row: Json) -> None:
         policy = self.state["policy"]
@@ -408,18 +426,22 @@ class HuskyVoiceWorld(World):
         ids = {"appointment_id": external_id, "token": None}
         return Answer(status=201, body={"success": True, **ids, "data": _public(row)})
 
-    def _place(self, at: datetime, *, branch: str, session: str) -> Json:
+    def _place(
+        self, at: datetime, *, branch: str, session: str, batch: str = "", besides: str = ""
+    ) -> Json:
         """Where a booking at *at* falls; refused when there is no window, or no room in it."""
         local = at.astimezone(self._zone)
         day, clock = local.date(), local.time()
         for window in WINDOWS:
             if window.branch != branch or session not in ("", window.session):
                 continue
+            if batch not in ("", window.batch):
+                continue
             if not window.start <= clock < window.end:
                 continue
             if at < self.now() or day.weekday() == SUNDAY:
                 break
-            if self._filled(window, day) >= window.places:
+            if self._taken(window, day, LIVE, besides=besides) >= window.places:
                 raise Failed("SLOT_FULL")
             where = {"date": day.isoformat(), "session": window.session, "batch": window.batch}
             return where | {"_at": _written(at)}
@@ -483,11 +505,15 @@ class HuskyVoiceWorld(World):
 
     def _filled(self, window: Window, day: date) -> int:
         """Only confirmed ones count: as documented, and so it does not tally with the list."""
+        return self._taken(window, day, ("confirmed",))
+
+    def _taken(self, window: Window, day: date, words: Sequence[str], *, besides: str = "") -> int:
+        """Bookings in *window* whose status is one of *words*."""
         place = (window.branch, window.session, window.batch, day.isoformat())
         return sum(
             (row["branch_id"], row["session"], row["batch"], row["date"]) == place
             for row in self._rows.values()
-            if row["status"] == "confirmed"
+            if row["status"] in words and row["appointment_id"] != besides
         )
 
     def _at(self, day: date, clock: time) -> datetime:

@@ -32,14 +32,19 @@ from appointments.domain import (
     CredentialsRejected,
     DateWindow,
     Informs,
+    NotSent,
     Page,
     ProviderError,
     RateLimited,
     Refusal,
     Refused,
+    Rescheduled,
+    RescheduleRequest,
     Scheduled,
     ScheduleRequest,
     Scope,
+    Slot,
+    SlotQuery,
     Status,
 )
 from appointments.providers.huskyvoice import HuskyVoice
@@ -57,7 +62,7 @@ from appointments.sandbox.huskyvoice import (
 )
 from appointments.sandbox.people import PEOPLE
 from tests import openapi
-from tests.providers.contract import Json, ProviderContract
+from tests.providers.contract import Json, RescheduleContract, SlotsContract
 
 PAYLOADS = Path(__file__).parent.parent / "payloads" / "huskyvoice"
 KOLKATA = ZoneInfo("Asia/Kolkata")
@@ -65,6 +70,7 @@ KEY = "sk_live_4f9c2e7a1b"
 MONDAY = date(2026, 12, 7)
 ONE_DAY = DateWindow(first=MONDAY, last=MONDAY)
 THE_ID = "appt_a1b2c3d4e5"
+TUESDAY_MORNING = datetime(2026, 12, 15, 9, 30, tzinfo=KOLKATA)
 
 
 def payload(name: str) -> Json:
@@ -82,7 +88,7 @@ def operation_of(request: httpx.Request) -> str:
         case "GET", ["appointments", _]:
             return "read"
         case "PATCH", ["appointments", _]:
-            return "cancel"
+            return "reschedule" if b"appointment_date" in request.content else "cancel"
         case "GET", ["appointment-slots", "availability"]:
             return "availability"
         case "GET", [one]:
@@ -91,7 +97,7 @@ def operation_of(request: httpx.Request) -> str:
             return "unknown"
 
 
-class TestHuskyVoice(ProviderContract):
+class TestHuskyVoice(SlotsContract, RescheduleContract):
     slug = "huskyvoice"
     provider_class = HuskyVoice
     credentials = MappingProxyType({"api_key": KEY})
@@ -107,6 +113,36 @@ class TestHuskyVoice(ProviderContract):
         ("appointment_id",),
         ("data", "appointment_id"),
         ("data", "status"),
+    )
+
+    slots_with = frozenset({"availability"})
+    free = (
+        Slot(
+            starts_at=datetime(2026, 12, 7, 3, 30, tzinfo=UTC),
+            ends_at=datetime(2026, 12, 7, 5, 30, tzinfo=UTC),
+            session="Morning",
+            batch="MA",
+            branch=ANNA_NAGAR,
+            left=7,
+        ),
+        Slot(
+            starts_at=datetime(2026, 12, 7, 12, 0, tzinfo=UTC),
+            ends_at=datetime(2026, 12, 7, 14, 30, tzinfo=UTC),
+            session="Evening",
+            batch="EA",
+            branch=ANNA_NAGAR,
+            left=1,
+        ),
+    )
+    ends_a_slot = frozenset({"status", "available_slots"})
+    cancelled_word = "cancelled"
+    reschedule_proof = (
+        ("success",),
+        ("data", "appointment_id"),
+        ("data", "status"),
+        ("data", "date"),
+        ("data", "session"),
+        ("data", "batch"),
     )
 
     def operation(self, request: httpx.Request) -> str:
@@ -133,6 +169,30 @@ class TestHuskyVoice(ProviderContract):
 
     def schedule_request(self) -> ScheduleRequest:
         return booking_request()
+
+    def slots_body(self) -> Json:
+        """The morning first, whose fields the suite breaks."""
+        body = payload("availability_two_sessions")
+        body["slots"].reverse()
+        return body
+
+    def no_slots_body(self) -> Json:
+        return payload("availability_none")
+
+    def slots_query(self) -> SlotQuery:
+        return SlotQuery(window=ONE_DAY)
+
+    def moved_record(self) -> Json:
+        record: Json = payload("rescheduled")["data"]
+        return record
+
+    def reschedule_answer(self, record: Json) -> Json:
+        return {"success": True, "data": record}
+
+    def reschedule_request(self) -> RescheduleRequest:
+        return RescheduleRequest(
+            appointment=self.booking(), starts_at=TUESDAY_MORNING, session="Morning", batch="MA"
+        )
 
 
 def booking_request(**changes: Any) -> ScheduleRequest:
@@ -576,6 +636,14 @@ def test_services_that_make_sense_are_offered() -> None:
     ]
 
 
+def test_services_of_which_none_makes_sense_are_not_none() -> None:
+    """Nothing to book is another thing than an answer that cannot be read."""
+    body = {"success": True, "data": [{"service_id": None}, "z"]}
+
+    with pytest.raises(AnswerNotUnderstood):
+        Vendor(services=body).provider().services()
+
+
 def test_check_asks_for_one_row_of_today() -> None:
     """The cheapest call that needs the scope for reading; never without a date."""
     vendor = Vendor()
@@ -871,6 +939,277 @@ def test_booking_answered_as_cancelled_is_not_booked() -> None:
         vendor.provider().schedule(booking_request())
 
 
+# --- free slots -------------------------------------------------------------------------------
+
+
+def slots_of(availability: Json | httpx.Response | Answering, **query: Any) -> tuple[Slot, ...]:
+    return Vendor(availability=availability).provider().slots(SlotQuery(window=ONE_DAY, **query))
+
+
+def test_slots_are_asked_for_day_by_day() -> None:
+    """A day a request, and the edges are no days of their own: windows are asked by local date."""
+    vendor = Vendor()
+
+    slots = vendor.provider().slots(
+        SlotQuery(window=DateWindow(first=MONDAY, last=MONDAY + timedelta(days=2)))
+    )
+
+    assert slots == ()
+    assert [dict(request.url.params) for request in vendor.requests] == [
+        {"date": f"2026-12-{day:02d}"} for day in (7, 8, 9)
+    ]
+
+
+def test_slots_of_a_move_are_those_of_its_branch_and_service() -> None:
+    """The branch is asked for; a window for another service only is left out here."""
+    vendor = Vendor(availability=payload("availability_by_service"))
+    moving = seen(locator={"branch_id": ANNA_NAGAR, "service_id": CHECKUP})
+
+    [slot] = vendor.provider().slots(SlotQuery(window=ONE_DAY, session="Morning", moving=moving))
+
+    assert dict(vendor.requests[0].url.params) == {
+        "date": "2026-12-07",
+        "branch_id": ANNA_NAGAR,
+        "session": "Morning",
+    }
+    assert slot.starts_at == datetime(2026, 12, 7, 9, tzinfo=KOLKATA)
+    assert slot.is_window
+
+
+def test_slots_come_in_the_order_of_the_day() -> None:
+    """Whatever the order of the vendor's calendars."""
+    slots = slots_of(payload("availability_two_sessions"))
+
+    assert [one.session for one in slots] == ["Morning", "Evening"]
+
+
+def test_slot_names_the_only_service_that_it_is_for() -> None:
+    """So that nobody books another one into it."""
+    found = slots_of(payload("availability_by_service"))
+
+    assert [one.service for one in found] == [FOLLOW_UP, ""]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"branch": ADYAR},
+        {"branch": "branch_uuid_here"},
+        {"session": "Evening"},
+        {"session": "Night"},
+        {"moving": seen(locator={"branch_id": "branch_uuid_here"})},
+    ],
+)
+def test_window_that_was_not_asked_for_is_no_slot(query: dict[str, Any]) -> None:
+    """Even if the vendor shows it all the same, or could not be asked."""
+    assert slots_of(payload("availability"), **query) == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "left"),
+    [
+        ({}, [7]),
+        ({"available_slots": 0}, []),
+        ({"available_slots": -2}, []),
+        ({"available_slots": None}, [None]),
+        ({"available_slots": "7"}, [None]),
+        ({"available_slots": True}, [None]),
+        ({"available_slots": 10**30}, [None]),
+        ({"status": "CLOSED"}, []),
+        ({"status": None}, []),
+    ],
+)
+def test_full_or_closed_window_is_no_slot(fields: Json, left: list[int | None]) -> None:
+    """What the vendor does not count is not called full, and nothing but OPEN is open."""
+    body = payload("availability")
+    body["slots"][0] |= fields
+
+    assert [one.left for one in slots_of(body)] == left
+
+
+@pytest.mark.parametrize("session", ["", "  ", None])
+def test_window_without_session_is_no_slot(session: str | None) -> None:
+    """Nothing could be moved into it with a proof."""
+    body = payload("availability_two_sessions")
+    body["slots"][0]["session"] = session
+
+    assert [one.session for one in slots_of(body)] == ["Morning"]
+
+
+def test_window_that_says_nothing_of_its_status_is_open() -> None:
+    """Only open windows come back."""
+    body = payload("availability")
+    del body["slots"][0]["status"]
+
+    assert len(slots_of(body)) == 1
+
+
+@pytest.mark.parametrize("day", ["2026-12-08", "2026-12-06", "", None])
+def test_slots_of_another_day_are_not_taken(day: str | None) -> None:
+    """Staff would offer a Tuesday for a Monday."""
+    with pytest.raises(AnswerNotUnderstood):
+        slots_of(payload("availability") | {"date": day})
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (failing(403, "INSUFFICIENT_SCOPE"), AccessDenied),
+        (failing(402, "INSUFFICIENT_CREDITS"), AccessDenied),
+        (failing(429, "DAILY_QUOTA_EXCEEDED"), RateLimited),
+    ],
+)
+def test_second_day_that_fails_leaves_no_half_of_a_week(
+    answer: httpx.Response, error: type[ProviderError]
+) -> None:
+    """A week that ends on Monday would look fully booked from Tuesday on."""
+
+    def availability(request: httpx.Request) -> httpx.Response:
+        if request.url.params["date"] == "2026-12-07":
+            return httpx.Response(200, json=payload("availability"))
+        return answer
+
+    vendor = Vendor(availability=availability)
+
+    with pytest.raises(error):
+        vendor.provider().slots(
+            SlotQuery(window=DateWindow(first=MONDAY, last=MONDAY + timedelta(days=3)))
+        )
+    assert len(vendor.requests) == 2
+
+
+# --- moving -----------------------------------------------------------------------------------
+
+
+def moving_to(
+    starts_at: datetime = TUESDAY_MORNING, *, session: str = "Morning", batch: str = "MA"
+) -> RescheduleRequest:
+    before = seen(session="Morning", batch="MA")
+    return RescheduleRequest(appointment=before, starts_at=starts_at, session=session, batch=batch)
+
+
+def test_move_sends_moment_session_and_batch_and_nothing_else() -> None:
+    """The moment in UTC with milliseconds; no status, which changes by itself, and no notes."""
+    vendor = Vendor(reschedule=payload("rescheduled"))
+
+    came = vendor.provider().reschedule(moving_to())
+
+    [request] = vendor.requests
+    assert (request.method, request.url.path) == ("PATCH", f"/v1/appointments/{THE_ID}")
+    assert json.loads(request.content) == {
+        "appointment_date": "2026-12-15T04:00:00.000Z",
+        "session": "Morning",
+        "batch": "MA",
+    }
+    assert isinstance(came, Rescheduled)
+    assert came.appointment.provider_status == "rescheduled"
+    assert came.appointment.status is Status.BOOKED
+    assert (came.appointment.day, came.appointment.session) == (date(2026, 12, 15), "Morning")
+    assert came.appointment.title == "General Checkup"
+    assert came.appointment.window is None, "the window that was known is that of the old day"
+
+
+def test_move_without_batch_leaves_it_out() -> None:
+    """Then the session proves the move, whatever batch it is."""
+    vendor = Vendor(reschedule=payload("rescheduled"))
+
+    came = vendor.provider().reschedule(moving_to(batch=""))
+
+    assert "batch" not in json.loads(vendor.requests[0].content)
+    assert isinstance(came, Rescheduled)
+
+
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (moving_to(session=""), "session_missing"),
+        (moving_to(datetime(2026, 12, 7, 10, 30, tzinfo=KOLKATA)), "nothing_to_move"),
+        (moving_to(datetime(2026, 12, 7, 10, 30, tzinfo=KOLKATA), batch=""), "nothing_to_move"),
+    ],
+)
+def test_move_that_no_answer_could_prove_is_not_sent(request_: RescheduleRequest, why: str) -> None:
+    """No answer has a clock time: within one batch the old place and the new look the same."""
+    vendor = Vendor()
+
+    with pytest.raises(NotSent, match=why):
+        vendor.provider().reschedule(request_)
+
+    assert vendor.requests == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"date": "2026-12-14"},
+        {"date": "2026-12-16"},
+        {"session": "Afternoon"},
+        {"session": "morning"},
+        {"session": None},
+        {"batch": "MB"},
+        {"batch": None},
+        {"status": "completed"},
+        {"status": "Rescheduled"},
+    ],
+)
+def test_move_to_another_place_is_no_confirmation(changes: Json) -> None:
+    """A Z that is taken for a wall clock shows as another session or day, and is not believed."""
+    body = payload("rescheduled")
+    body["data"] |= changes
+
+    with pytest.raises(AnswerNotUnderstood, match="not_as_asked") as raised:
+        Vendor(reschedule=body).provider().reschedule(moving_to())
+
+    assert raised.value.may_have_happened
+
+
+def test_move_answered_as_confirmed_is_rescheduled() -> None:
+    """What the status becomes is cut off in the documentation: both words mean booked."""
+    body = payload("rescheduled")
+    body["data"]["status"] = "confirmed"
+
+    assert isinstance(Vendor(reschedule=body).provider().reschedule(moving_to()), Rescheduled)
+
+
+def test_day_of_a_move_is_that_of_the_desk() -> None:
+    """Half past two at night in India is the day before in UTC; the answer has the local day."""
+    early = datetime(2026, 12, 15, 2, 30, tzinfo=KOLKATA)
+    vendor = Vendor(reschedule=payload("rescheduled"))
+
+    came = vendor.provider().reschedule(moving_to(early))
+
+    sent = json.loads(vendor.requests[0].content)["appointment_date"]
+    assert sent == "2026-12-14T21:00:00.000Z"
+    assert isinstance(came, Rescheduled)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why", "said"),
+    [
+        (httpx.Response(409, json=payload("slot_full")), Refusal.SLOT_TAKEN, "No capacity"),
+        (
+            httpx.Response(422, json=payload("outside_availability")),
+            Refusal.SLOT_TAKEN,
+            "The time is outside",
+        ),
+        (failing(409, "DUPLICATE_BOOKING"), Refusal.DUPLICATE, "No."),
+        (failing(409, "RESCHEDULING_NOT_ALLOWED"), Refusal.POLICY, "No."),
+        (failing(422, "SOMETHING_ELSE"), Refusal.POLICY, "No."),
+        (failing(400, "VALIDATION_ERROR"), Refusal.INVALID, "No."),
+        (failing(400, "SLOT_FULL"), Refusal.SLOT_TAKEN, "No."),
+        (failing(404, "NOT_FOUND"), Refusal.NOT_FOUND, "No."),
+        (failing(402, "INSUFFICIENT_CREDITS"), Refusal.QUOTA, "No."),
+    ],
+)
+def test_refused_move_says_why(answer: httpx.Response, why: Refusal, said: str) -> None:
+    """By its code, whatever the status; without a known one by its status."""
+    came = Vendor(reschedule=answer).provider().reschedule(moving_to())
+
+    assert isinstance(came, Refused)
+    assert came.why is why
+    assert came.said.startswith(said)
+    assert came.conclusive == (why is Refusal.QUOTA)
+
+
 def test_capabilities_say_what_the_interface_can_express() -> None:
     """Held here so that a change is a decision."""
     can = HuskyVoice.capabilities
@@ -891,6 +1230,7 @@ def test_capabilities_say_what_the_interface_can_express() -> None:
         ("branch", False),
     ]
     assert (can.requests_per_minute, can.listing_days) == (60, 14)
+    assert (can.reschedules, can.shows_slots, can.confirms_pending) == (True, True, False)
 
 
 # --- against the sandbox ----------------------------------------------------------------------
@@ -1198,6 +1538,259 @@ def test_sandbox_booking_twice_and_into_a_full_window_is_refused(
     assert again[1].why is Refusal.DUPLICATE
     assert isinstance(full, Refused)
     assert full.why is Refusal.SLOT_TAKEN
+
+
+def week_of(provider: HuskyVoice, **query: Any) -> list[Slot]:
+    """The slots from the day after NOW on, a week of them."""
+    first = NOW.date() + timedelta(days=1)
+    window = DateWindow(first=first, last=first + timedelta(days=6))
+    return list(provider.slots(SlotQuery(window=window, **query)))
+
+
+def test_sandbox_slots_shrink_when_booked_and_end_when_full(connect: Connect) -> None:
+    """Six places in Adyar's morning; each booking takes one, and the last takes the window."""
+    provider = connect()
+
+    def left() -> list[int | None]:
+        return [one.left for one in provider.slots(query)]
+
+    query = SlotQuery(window=ONE_DAY, branch=ADYAR, session="Morning")
+    [slot] = provider.slots(query)
+    seen_left = []
+    for number in range(6):
+        seen_left += left()
+        came = provider.schedule(
+            booking_request(
+                name=f"Patient {number}",
+                starts_at=slot.starts_at,
+                session=slot.session,
+                branch=slot.branch,
+            )
+        )
+        assert isinstance(came, Scheduled)
+
+    assert seen_left == [6, 5, 4, 3, 2, 1]
+    assert left() == []
+    assert (slot.session, slot.batch) == ("Morning", "MA")
+
+
+def test_sandbox_slots_need_their_own_scope(connect: Connect) -> None:
+    """Without it nothing is known of what is free, which is not the same as nothing free."""
+    with pytest.raises(AccessDenied):
+        week_of(connect(NO_SLOTS_KEY))
+
+
+def test_sandbox_moves_a_booking_into_a_slot(
+    world: HuskyVoiceWorld, connect: Connect, server: SandboxServer
+) -> None:
+    """The same id, booked, at its new place; the old place is free again; nobody is told."""
+    row = world.add(day=MONDAY, session="Evening", batch="EA", branch=ADYAR)
+    provider = connect()
+    before = look(provider, row)
+    target = next(
+        one
+        for one in week_of(provider, moving=before, session="Morning")
+        if one.starts_at > datetime(2026, 12, 8, tzinfo=KOLKATA)
+    )
+    request = RescheduleRequest(
+        appointment=before,
+        starts_at=target.starts_at,
+        session=target.session,
+        batch=target.batch,
+    )
+
+    came = provider.reschedule(request)
+
+    assert isinstance(came, Rescheduled)
+    after = look(provider, row)
+    assert request.is_met_by(after, zone=KOLKATA)
+    assert (after.provider_status, after.status) == ("rescheduled", Status.BOOKED)
+    assert (after.day, after.session, after.batch) == (date(2026, 12, 8), "Morning", "MA")
+    assert after.locator == before.locator
+    assert set(records(provider.pages(ONE_DAY))) == set()
+    old = SlotQuery(window=ONE_DAY, branch=ADYAR, session="Evening")
+    assert [one.left for one in provider.slots(old)] == [3]
+    assert world.mails == []
+    assert server.sandbox.received("huskyvoice", "reschedule") == [f"PATCH /v1/appointments/{row}"]
+    assert server.sandbox.received("huskyvoice", "cancel") == []
+
+
+@pytest.mark.parametrize(
+    ("at", "session", "batch"),
+    [
+        (datetime(2026, 12, 8, 10, 0, tzinfo=KOLKATA), "Morning", "MB"),
+        (datetime(2026, 12, 8, 10, 0, tzinfo=KOLKATA), "Evening", ""),
+        (datetime(2026, 12, 8, 13, 30, tzinfo=KOLKATA), "Afternoon", ""),
+        (datetime(2026, 12, 13, 10, 0, tzinfo=KOLKATA), "Morning", ""),
+        (datetime(2026, 12, 3, 10, 0, tzinfo=KOLKATA), "Morning", ""),
+        (datetime(2026, 12, 8, 18, 0, tzinfo=KOLKATA), "Evening", "EA"),
+    ],
+    ids=["another batch", "another session", "between windows", "Sunday", "past", "full"],
+)
+def test_sandbox_refuses_a_move_to_where_there_is_no_place(
+    world: HuskyVoiceWorld, connect: Connect, at: datetime, session: str, batch: str
+) -> None:
+    """Nothing changes, and the code says that the place is the reason."""
+    row = world.add(day=MONDAY)
+    for _ in range(12):
+        world.add(day=date(2026, 12, 8), session="Evening", batch="EA")
+    before = dict(world.state["appointments"][row])
+    provider = connect()
+
+    came = provider.reschedule(
+        RescheduleRequest(
+            appointment=look(provider, row), starts_at=at, session=session, batch=batch
+        )
+    )
+
+    assert isinstance(came, Refused)
+    assert came.why is Refusal.SLOT_TAKEN
+    assert world.state["appointments"][row] == before
+
+
+def test_sandbox_moved_bookings_fill_a_window_that_still_shows_places(
+    world: HuskyVoiceWorld, connect: Connect
+) -> None:
+    """The vendor counts confirmed ones only, so the answer to a move has the last word."""
+    rows = [world.add(day=MONDAY, branch=ADYAR) for _ in range(4)]
+    provider = connect()
+    target = datetime(2026, 12, 8, 17, 0, tzinfo=KOLKATA)
+
+    came = [
+        provider.reschedule(
+            RescheduleRequest(
+                appointment=look(provider, row), starts_at=target, session="Evening", batch="EA"
+            )
+        )
+        for row in rows
+    ]
+
+    assert [isinstance(one, Rescheduled) for one in came] == [True, True, True, False]
+    assert isinstance(came[3], Refused)
+    assert came[3].why is Refusal.SLOT_TAKEN
+    tuesday = DateWindow(first=date(2026, 12, 8), last=date(2026, 12, 8))
+    query = SlotQuery(window=tuesday, branch=ADYAR, session="Evening")
+    assert [one.left for one in provider.slots(query)] == [3]
+
+
+def test_sandbox_own_place_in_a_full_window_does_not_stand_in_the_way(
+    world: HuskyVoiceWorld,
+) -> None:
+    """Whoever has one of three places may come later in the same evening."""
+    rows = [world.add(day=MONDAY, session="Evening", batch="EA", branch=ADYAR) for _ in range(3)]
+    later = {"appointment_date": "2026-12-07T13:00:00.000Z", "session": "Evening"}
+
+    answer = world.answer(asked("PATCH", f"/v1/appointments/{rows[0]}", body=later))
+
+    assert answer.status == 200
+    assert answer.body["data"]["status"] == "rescheduled"
+
+
+@pytest.mark.parametrize(
+    ("day", "status"),
+    [(MONDAY, "cancelled"), (MONDAY, "completed"), (date(2026, 12, 3), "confirmed")],
+)
+def test_sandbox_refuses_to_move_what_is_over_or_cancelled(
+    world: HuskyVoiceWorld, connect: Connect, day: date, status: str
+) -> None:
+    """With a code that nobody documented: the status says that a rule is behind it."""
+    row = world.add(day=day, status=status)
+    provider = connect()
+
+    came = provider.reschedule(
+        RescheduleRequest(
+            appointment=look(provider, row), starts_at=TUESDAY_MORNING, session="Morning"
+        )
+    )
+
+    assert isinstance(came, Refused)
+    assert (came.why, came.conclusive) == (Refusal.POLICY, False)
+    assert look(provider, row).provider_status == status
+
+
+def test_sandbox_read_only_key_may_not_move(world: HuskyVoiceWorld, connect: Connect) -> None:
+    """The missing scope is named, and known without another look."""
+    row = world.add(day=MONDAY)
+    provider = connect(READ_ONLY_KEY)
+
+    came = provider.reschedule(
+        RescheduleRequest(
+            appointment=look(provider, row), starts_at=TUESDAY_MORNING, session="Morning"
+        )
+    )
+
+    assert isinstance(came, Refused)
+    assert (came.why, came.conclusive) == (Refusal.PERMISSION, True)
+
+
+def test_sandbox_lost_answer_to_a_move_is_settled_by_a_read(
+    world: HuskyVoiceWorld, connect: Connect, server: SandboxServer
+) -> None:
+    """Moved at the vendor, unknown here, one request on the wire."""
+    row = world.add(day=MONDAY)
+    provider = connect()
+    request = RescheduleRequest(
+        appointment=look(provider, row), starts_at=TUESDAY_MORNING, session="Morning", batch="MA"
+    )
+    fault = Fault(provider="huskyvoice", operation="reschedule", kind="lose_answer")
+    server.sandbox.add_fault(fault)
+
+    with pytest.raises(AnswerLost):
+        provider.reschedule(request)
+
+    assert request.is_met_by(look(provider, row), zone=KOLKATA)
+    assert len(server.sandbox.received("huskyvoice", "reschedule")) == 1
+
+
+def test_sandbox_answers_as_the_contract_describes(
+    world: HuskyVoiceWorld, server: SandboxServer
+) -> None:
+    """Free windows and moves, done and refused: status and body are in the contract."""
+    row = world.add(day=MONDAY)
+    over = world.add(day=MONDAY, status="completed")
+    path, base_url = f"/v1/appointments/{row}", server.base_url("huskyvoice")
+    windows = "/v1/appointment-slots/availability"
+    to = {"appointment_date": "2026-12-09T04:00:00.000Z", "session": "Morning", "batch": "MA"}
+    asked_for: list[tuple[int, str, str, Any]] = [
+        (200, "GET", f"{windows}?date=2026-12-07&branch_id={ADYAR}&session=Evening", None),
+        (200, "GET", f"{windows}?date=2026-12-13", None),
+        (400, "GET", windows, None),
+        (200, "PATCH", path, to),
+        (400, "PATCH", path, to | {"appointment_date": "2026-12-09"}),
+        (400, "PATCH", path, to | {"reason": "ill"}),
+        (409, "PATCH", path, to | {"batch": "ZZ"}),
+        (409, "PATCH", f"/v1/appointments/{over}", to),
+        (404, "PATCH", "/v1/appointments/appt_nobody", to),
+    ]
+    headers = {"Authorization": f"Bearer {FULL_KEY}"}
+
+    with httpx.Client(trust_env=False) as client:
+        for status, method, where, body in asked_for:
+            request = client.build_request(method, base_url + where, json=body, headers=headers)
+            response = client.send(request)
+
+            assert response.status_code == status, (method, where, body, response.text)
+            violations = openapi.answer_violations(
+                "huskyvoice", request, response, base_url=base_url
+            )
+            assert violations == [], (method, where, body)
+    assert world.state["appointments"][row]["batch"] == "MA"
+
+
+@pytest.mark.parametrize("offset", range(7))
+def test_seeded_world_has_free_slots_on_coming_days(
+    world: HuskyVoiceWorld, connect: Connect, offset: int
+) -> None:
+    """Whatever day it is, there is room in both branches within three days."""
+    now = NOW + timedelta(days=offset)
+    world.seed(now=now, people=PEOPLE, random=Random(7))
+    first = now.date() + timedelta(days=1)
+    window = DateWindow(first=first, last=first + timedelta(days=2))
+
+    slots = connect().slots(SlotQuery(window=window))
+
+    assert Counter(one.branch for one in slots)[ANNA_NAGAR] >= 4
+    assert Counter(one.branch for one in slots)[ADYAR] >= 2
 
 
 @pytest.mark.parametrize("kind", ["truncate", "html", "reset"])
