@@ -42,6 +42,9 @@ def table() -> list[str]:
         "Shows its rules beforehand": lambda can: yes(can.has_policy),
         "Who is told by the provider": lambda can: INFORMS[can.informs],
         "Schedule": lambda can: yes(can.schedules),
+        "Shows free slots": lambda can: yes(can.shows_slots),
+        "Reschedule": lambda can: yes(can.reschedules),
+        "Confirm a pending one": lambda can: yes(can.confirms_pending),
         "Read ahead": lambda can: f"{can.listing_days} days",
         "Requests a minute": lambda can: str(can.requests_per_minute),
     }

@@ -16,7 +16,18 @@ from appointments.sandbox.huskyvoice import HuskyVoiceWorld
 
 SHOWN = 50
 """Requests and mails on the page, newest first."""
-OPERATIONS = ("*", "list", "read", "cancel", "schedule", "policy", "services", "availability")
+OPERATIONS = (
+    "*",
+    "list",
+    "read",
+    "cancel",
+    "schedule",
+    "reschedule",
+    "confirm",
+    "availability",
+    "policy",
+    "services",
+)
 
 STYLE = """
 :root { color-scheme: light dark; --line: light-dark(#d9dde1, #363b41);
