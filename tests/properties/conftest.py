@@ -39,11 +39,11 @@ COMMON: dict[str, Any] = {
         HealthCheck.data_too_large,
     ],
 }
-settings.register_profile("quick", max_examples=40, stateful_step_count=25, **COMMON)
+settings.register_profile("quick", max_examples=20, stateful_step_count=25, **COMMON)
 settings.register_profile("long", max_examples=2000, stateful_step_count=40, **COMMON)
 settings.register_profile(
     "unshrunk",  # for trying out: the first failure as it was found
-    max_examples=400,
+    max_examples=200,
     stateful_step_count=25,
     **COMMON | {"phases": (Phase.generate,), "database": None},
 )
