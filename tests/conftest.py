@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,13 @@ from appointments.roles import FRONT_DESK, make_groups
 from appointments.sandbox import worlds
 from appointments.sandbox.core import Sandbox, SandboxServer
 from tests.desk import Desk
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process a core; none of their own where somebody wants to see output or to debug."""
+    if config.option.capture == "no" or config.option.usepdb:
+        return 0
+    return min(os.cpu_count() or 1, 4)
 
 
 @pytest.fixture(autouse=True)

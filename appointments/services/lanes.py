@@ -142,7 +142,7 @@ def note(cancellation: Cancellation, kind: AnswerKind, *, why: str = "") -> None
     """
     if cancellation.batch_id is None:
         return
-    if kind is AnswerKind.LIMITED and why != TOO_BUSY:
+    if kind is AnswerKind.LIMITED and why not in (TOO_BUSY, *_FOR_ALL):
         return  # The whole connection waits, as its provider asked.
     with transaction.atomic():
         lane = _lane(cancellation).select_for_update().get()
@@ -163,7 +163,7 @@ def note(cancellation: Cancellation, kind: AnswerKind, *, why: str = "") -> None
 def _reason_to_pause(lane: BatchLane, kind: AnswerKind, *, why: str) -> str:
     if why == TOO_BUSY:
         return "busy"
-    if kind is AnswerKind.REFUSED and why in _FOR_ALL:
+    if kind in (AnswerKind.REFUSED, AnswerKind.LIMITED) and why in _FOR_ALL:
         return "refused"
     if lane.unknown_running >= UNKNOWN_MOST:
         return "unknown"

@@ -245,7 +245,8 @@ def _not_seen(cancellation: Cancellation, error: ProviderError) -> None:
             _wait(cancellation, why=error.why, at_least=wait)
         case RateLimited():
             _end(cancellation, Event.LOOK_REFUSED, why=error.why)
-            lanes.note(cancellation, AnswerKind.LIMITED, why=lanes.TOO_BUSY)
+            why = lanes.TOO_BUSY if error.why == "rate_limited" else error.why
+            lanes.note(cancellation, AnswerKind.LIMITED, why=why)
         case CredentialsRejected() | AccessDenied():
             _end(cancellation, Event.LOOK_REFUSED, why=error.why)
             lanes.note(cancellation, AnswerKind.REFUSED, why=error.why)
@@ -413,14 +414,18 @@ def _record_and_move(
             step = _meaning(cancellation, outcome)
             _record(answer)
             _move(cancellation, answer, step, held=held)
-            is_too_busy = answer.kind == AnswerKind.LIMITED and step.event is Event.NOTHING_LEFT_US
-            why = lanes.TOO_BUSY if is_too_busy else answer.why
-            lanes.note(cancellation, AnswerKind(answer.kind), why=why)
+            lanes.note(cancellation, AnswerKind(answer.kind), why=_for_the_lane(answer, step))
             if cancellation.is_done:
                 take_effect(cancellation, at=answer.answered_at)
     except IllegalTransition:
         _record(answer)
         raise
+
+
+def _for_the_lane(answer: ProviderAnswer, step: _Step) -> str:
+    """What the rest of a batch should know of *answer*."""
+    gave_up = answer.kind == AnswerKind.LIMITED and step.event is Event.NOTHING_LEFT_US
+    return lanes.TOO_BUSY if gave_up and answer.why == "rate_limited" else answer.why
 
 
 def _record(answer: ProviderAnswer) -> None:

@@ -351,8 +351,10 @@ def rest_of_batch(case: Case, slug: str) -> Rest:
             return Rest(tried=3, paused="not_sent")
         case ending if ending == UNKNOWN:
             return Rest(tried=2, paused="unknown")
-        case ending if ending in (BUSY, TURNED_AWAY):
+        case ending if ending == BUSY:
             return WAIT
+        case ending if ending == TURNED_AWAY:
+            return Rest(tried=1, paused="refused" if case.cause(slug) == "quota" else "busy")
         case ending if ending == REFUSED and case.cause(slug) in ("credentials", "permission"):
             return Rest(tried=1, paused="refused")
         case _:
