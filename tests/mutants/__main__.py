@@ -30,18 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("appointments", "portal", "static", "templates", "tests", "manage.py", "pyproject.toml")
 """What the tests need of the project. A copy holds neither data nor settings of this machine."""
 UNCHANGED = "unchanged"
-PLAIN = (
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:randomly",
-    "-n",
-    "0",
-    "-p",
-    "no:playwright",
-    "-p",
-    "no:xdist",
-)
+PLAIN = ("-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:playwright", "-n", "0")
 PATIENCE = 300.0
 """Seconds for the tests of one mutant."""
 TESTS_FAILED = 1
