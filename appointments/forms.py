@@ -360,8 +360,9 @@ class BatchForm(forms.Form):
         """Keys of all appointments that the sent review showed."""
         return keys_of(data.getlist("shown"))
 
-    def is_ticked(self, pk: int) -> bool:
-        return self.ticked is None or pk in self.ticked
+    def is_ticked(self, pk: int, *, is_over: bool) -> bool:
+        """Whether to show *pk* ticked; at first all but what *is_over*, which mails people too."""
+        return not is_over if self.ticked is None else pk in self.ticked
 
     def clean_reason(self) -> str:
         return short_enough(self.cleaned_data["reason"], limit=self.reason_limit)

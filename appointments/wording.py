@@ -652,6 +652,15 @@ def batch_notice(batch: Batch, progress: Progress, *, is_paused: bool) -> Outcom
             )
             % values
         )
+    if progress.failed:
+        sentences.append(
+            ngettext(
+                "%(count)d is not cancelled: see why below.",
+                "%(count)d are not cancelled: see why below.",
+                progress.failed,
+            )
+            % {"count": progress.failed}
+        )
     if progress.contradicted:
         sentences.append(
             ngettext(
@@ -687,7 +696,7 @@ def _batch_title(batch: Batch, progress: Progress, *, is_paused: bool) -> str:
         return _("Paused, waiting for you")
     if progress.waiting or progress.counts.get(State.SENDING, 0):
         return _("Cancelling")
-    return _("Everything is sent; outcomes are still open")
+    return _("Nothing more is sent; outcomes are still open")
 
 
 def _is_all_done(batch: Batch, progress: Progress) -> bool:

@@ -132,6 +132,8 @@
   function release() {
     isHeld = false;
     isForced = true;
+    // Nothing comes if the list went back to what it was: then there is nothing to show either.
+    document.querySelector(".held").hidden = true;
     document.dispatchEvent(new CustomEvent("desk-changed"));
   }
 

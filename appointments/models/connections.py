@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -47,6 +48,7 @@ class Connection(models.Model):
         "requests a day",
         null=True,
         blank=True,
+        validators=[MinValueValidator(1)],
         help_text="What the account's plan allows between midnight and midnight UTC, where the "
         "provider has such a limit. A fifth of it is kept for people. Empty: not known.",
     )

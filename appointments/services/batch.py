@@ -54,6 +54,8 @@ LONGEST = timedelta(hours=2)
 """However slow a provider must be asked: after this nothing more is sent."""
 SHORTEST_TURN = timedelta(seconds=2.5)
 """What each appointment adds to the lifetime of those behind it, at least."""
+LATEST = 5
+"""Batches to which the activity leads back."""
 EMAIL_MISSING = "email_missing"
 NOTHING: Mapping[int, str] = MappingProxyType({})
 
@@ -245,6 +247,11 @@ class Progress:
         return self.counts.get(State.REQUESTED, 0)
 
     @property
+    def failed(self) -> int:
+        """Certainly not cancelled, though nobody wanted it back."""
+        return self.counts.get(State.REFUSED, 0) + self.counts.get(State.NOT_SENT, 0)
+
+    @property
     def is_moving(self) -> bool:
         """Whether something is still to be sent, or on its way."""
         return bool(self.waiting or self.counts.get(State.SENDING, 0))
@@ -267,6 +274,12 @@ def running() -> list[Batch]:
     )
     rows = Batch.objects.filter(pk__in=moving.values("batch"))
     return list(rows.select_related("requested_by"))
+
+
+def latest() -> list[tuple[Batch, Progress]]:
+    """The newest batches, and how far they are."""
+    newest = Batch.objects.select_related("requested_by")[:LATEST]
+    return [(one, progress(one)) for one in newest]
 
 
 def progress(batch: Batch) -> Progress:

@@ -1,8 +1,9 @@
 """
 The call list of a batch: whom nobody demonstrably told.
 
-Only of what is certainly cancelled: to ring somebody about an outcome that nobody knows would be
-worse than silence.
+People whose appointment is certainly cancelled, and people whose appointment certainly is not,
+though it should have been: they would come in vain. Nobody of whom it is not known: to ring them
+would be worse than silence.
 """
 
 from __future__ import annotations
@@ -21,12 +22,32 @@ _CERTAIN = Q(cancellation__state__in=DONE, cancellation__contradicted_at=None) |
 )
 
 
+_STILL_BOOKED = Q(cancellation__state__in=(State.REFUSED, State.NOT_SENT))
+
+
 def people_to_ring(batch: Batch) -> QuerySet[ConcernedPerson]:
-    """Those of *batch* whose appointment is cancelled and who may not know it, by its time."""
-    rows = ConcernedPerson.objects.filter(_CERTAIN, cancellation__batch=batch, is_told=False)
-    return rows.select_related(
-        "cancellation__appointment__connection", "cancellation__connection", "reached_by"
-    ).order_by("cancellation__appointment__sorts_at", "pk")
+    """Those of *batch* who should be rung, whatever they are to be told, by appointment."""
+    return _of(batch).filter(_CERTAIN & Q(is_told=False) | _STILL_BOOKED)
+
+
+def cancelled_people(batch: Batch) -> QuerySet[ConcernedPerson]:
+    """Those whose appointment is cancelled and who may not know it."""
+    return _of(batch).filter(_CERTAIN, is_told=False)
+
+
+def booked_people(batch: Batch) -> QuerySet[ConcernedPerson]:
+    """Those whose appointment should have been cancelled and is still booked."""
+    return _of(batch).filter(_STILL_BOOKED)
+
+
+def _of(batch: Batch) -> QuerySet[ConcernedPerson]:
+    return (
+        ConcernedPerson.objects.filter(cancellation__batch=batch)
+        .select_related(
+            "cancellation__appointment__connection", "cancellation__connection", "reached_by"
+        )
+        .order_by("cancellation__appointment__sorts_at", "pk")
+    )
 
 
 def note_reached(person: ConcernedPerson, *, by: User, is_reached: bool) -> None:

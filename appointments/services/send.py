@@ -79,6 +79,8 @@ NO_DATABASE = (OperationalError, InterfaceError)
 LONGEST_WAIT = timedelta(seconds=120)
 """A provider that asks for more than this is not waited for by itself."""
 LOOK = 25.0
+LOOK_HOLDS = timedelta(seconds=30)
+"""What a look showed may be another thing after that: then it is looked at again."""
 SECOND_LOOK = 15.0
 """Seconds; with a write's 20 they stay below the lease."""
 START_WITHIN = timedelta(seconds=20)
@@ -185,12 +187,13 @@ def _advance(cancellation: Cancellation) -> None:
         return
     client = limits.client(cancellation.connection, Urgency.WORK)
     with closing(client.http):
+        looked_at = timezone.now()
         seen = _look(cancellation, client)
         if seen is None:
             return
         request = _request(cancellation, seen)
         limits.prepay(client)
-        call = _claim(cancellation, held=held)
+        call = _claim(cancellation, held=held, looked_at=looked_at)
         outcome = _send(client, request, before=call.started_at + START_WITHIN)
         if isinstance(outcome, Refused) and not outcome.conclusive:
             outcome = _second_look(client, request, outcome)
@@ -269,17 +272,20 @@ def _wait(cancellation: Cancellation, *, why: str, at_least: timedelta = timedel
 # --- claim and send ---------------------------------------------------------------------------
 
 
-def _claim(cancellation: Cancellation, *, held: UUID | None) -> ProviderCall:
+def _claim(cancellation: Cancellation, *, held: UUID | None, looked_at: datetime) -> ProviderCall:
     """
     Write down, durably, that this request is about to leave.
 
     Raises:
-        IllegalTransition: the lease ran out or it was taken back; nothing may be sent.
+        IllegalTransition: the lease ran out, it was taken back, or what was seen at *looked_at* may
+            no longer hold; nothing may be sent.
         LaneHeld: its batch was paused here or stopped meanwhile; nothing may be sent.
     """
     now = timezone.now()
     if now >= cancellation.expires_at:
         raise IllegalTransition("lifetime over")
+    if now - looked_at > LOOK_HOLDS:
+        raise IllegalTransition("held up since the look")
     with transaction.atomic():
         if lanes.is_held(cancellation):
             raise lanes.LaneHeld

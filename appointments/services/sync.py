@@ -63,8 +63,14 @@ def sync_if_due(pk: int) -> None:
     """Refresh connection *pk*, unless its pause is not over: tasks may come twice."""
     due = Connection.objects.active().filter(pk=pk, health__next_sync_at__lte=timezone.now())
     connection = due.first()
-    if connection is not None:
-        sync(connection, sparing=True)
+    if connection is None:
+        return
+    now = timezone.now()
+    if limits.usage(connection, now=now).left_for_sync == 0:
+        # Also if somebody asked for it, by saving the connection for instance.
+        _note(connection, pause=limits.midnight(now) - now)
+        return
+    sync(connection, sparing=True)
 
 
 def due_connections(now: datetime) -> list[Connection]:

@@ -21,6 +21,7 @@ from appointments.forms import ActivityForm
 from appointments.models import Booking, Cancellation, WorkerPulse
 from appointments.models.appointments import day_start
 from appointments.models.cancellations import CancellationQuerySet
+from appointments.services.batch import latest
 from appointments.views.appointments import facts
 from appointments.views.cancellations import MAY_VIEW, state_context
 from appointments.views.request import StaffRequest
@@ -100,6 +101,12 @@ def index(request: StaffRequest) -> HttpResponse:
         "is_filtered": bool(kept),
         "older": _older(kept, rows[PAGE_SIZE - 1].pk) if len(rows) > PAGE_SIZE else "",
         "is_first": not before,
+        "batches": []
+        if kept or before
+        else [
+            {"batch": one, "progress": progress, "owner": person(one.requested_by)}
+            for one, progress in latest()
+        ],
     }
     return render(request, "appointments/activity.html", context)
 

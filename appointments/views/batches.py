@@ -11,6 +11,7 @@ from typing import Any
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.forms import BatchForm, keys_of
@@ -25,7 +26,12 @@ from appointments.models import (
 from appointments.models.cancellations import State
 from appointments.services import batch as batches
 from appointments.services.batch import Line, Progress
-from appointments.services.calls import note_reached, people_to_ring
+from appointments.services.calls import (
+    booked_people,
+    cancelled_people,
+    note_reached,
+    people_to_ring,
+)
 from appointments.services.lanes import QUEUED
 from appointments.views.appointments import facts
 from appointments.views.files import csv_file
@@ -44,6 +50,7 @@ from appointments.wording import (
 
 MAY_VIEW = "appointments.view_appointment"
 MAY_CANCEL = "appointments.cancel_appointment"
+_NOT_DONE = frozenset({State.REFUSED, State.NOT_SENT})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -76,7 +83,9 @@ def _review(
             for one in lines
             if one.excluded
         ],
-        "count": len(included),
+        "count": sum(form.is_ticked(one.pk, is_over=one.is_past) for one in included),
+        "included": len(included),
+        "shown": [one.appointment.pk for one in lines],
         "told": [
             {
                 "pk": connection.pk,
@@ -98,11 +107,10 @@ def _line(line: Line, form: BatchForm) -> dict[str, Any]:
     row = line.appointment
     return {
         "facts": facts(row),
-        "pk": row.pk,
         "value": f"{row.pk}:{row.version}",
         "connection": row.connection_id,
         "is_over": row.is_past,
-        "is_ticked": form.is_ticked(row.pk),
+        "is_ticked": form.is_ticked(row.pk, is_over=row.is_past),
         "people": row.attendees.count() if row.is_group else 0,
     }
 
@@ -173,15 +181,7 @@ def resume(request: StaffRequest, pk: int, connection: int) -> HttpResponse:
 @permission_required(MAY_CANCEL, raise_exception=True)
 def calls(request: StaffRequest, pk: int) -> HttpResponse:
     """Show whom nobody demonstrably told, to be rung and ticked."""
-    batch = _batch(pk)
-    people = [_call(one) for one in people_to_ring(batch).prefetch_related(_ATTENDEES)]
-    context = {
-        "batch": batch,
-        "people": people,
-        "reached": sum(one["person"].reached_at is not None for one in people),
-        "open": batches.progress(batch).unclear + batches.progress(batch).waiting,
-    }
-    return render(request, "appointments/calls.html", context)
+    return render(request, "appointments/calls.html", _calls_context(_batch(pk)))
 
 
 @require_http_methods(["POST"])
@@ -193,7 +193,7 @@ def reached(request: StaffRequest, pk: int, person: int) -> HttpResponse:
     note_reached(found, by=request.user, is_reached=request.POST.get("reached") == "yes")
     if not wants_fragment(request):
         return redirect("calls", pk)
-    return render(request, "appointments/calls.html#call", {"batch": batch, "one": _call(found)})
+    return render(request, "appointments/calls.html#calls", _calls_context(batch))
 
 
 @require_safe
@@ -209,15 +209,30 @@ def calls_file(request: StaffRequest, pk: int) -> HttpResponse:
             when_short(one.cancellation.appointment),
             one.cancellation.connection.name,
             one.cancellation.reason,
+            _("still booked") if one.cancellation.state in _NOT_DONE else _("cancelled"),
             moment(one.reached_at) if one.reached_at else "",
         )
         for one in people
     )
-    header = ("Name", "Phone", "E-mail", "Appointment", "Account", "Reason", "Reached")
+    header = ("Name", "Phone", "E-mail", "Appointment", "Account", "Reason", "Is", "Reached")
     return csv_file(f"calls-{pk}.csv", header, lines)
 
 
 _ATTENDEES = "cancellation__appointment__attendees"
+
+
+def _calls_context(batch: Batch) -> dict[str, Any]:
+    cancelled = [_call(one) for one in cancelled_people(batch).prefetch_related(_ATTENDEES)]
+    booked = [_call(one) for one in booked_people(batch).prefetch_related(_ATTENDEES)]
+    done = batches.progress(batch)
+    return {
+        "batch": batch,
+        "cancelled": cancelled,
+        "booked": booked,
+        "total": len(cancelled) + len(booked),
+        "reached": sum(one["person"].reached_at is not None for one in [*cancelled, *booked]),
+        "open": done.unclear + done.waiting,
+    }
 
 
 def _call(person: ConcernedPerson) -> dict[str, Any]:
@@ -290,12 +305,12 @@ def _lane(lane: BatchLane, items: Sequence[Cancellation]) -> dict[str, Any]:
 def _row(cancellation: Cancellation, *, is_paused: bool) -> dict[str, Any]:
     # Of hundreds, not each can look up by itself whether its lane is paused.
     is_queued = cancellation.state == State.REQUESTED and cancellation.why == QUEUED
+    found = None if is_queued else outcome(cancellation)
     return {
         "cancellation": cancellation,
         "facts": facts(cancellation.appointment),
-        "title": queued_title(cancellation, is_paused=is_paused)
-        if is_queued
-        else outcome(cancellation).title,
+        "title": found.title if found else queued_title(cancellation, is_paused=is_paused),
+        "why": found.sentence if found is not None and found.tone in ("bad", "alarm") else "",
     }
 
 

@@ -172,11 +172,11 @@ MUTANTS = (
         edits=(
             Edit(
                 file=SEND,
-                find="""        call = _claim(cancellation, held=held)
+                find="""        call = _claim(cancellation, held=held, looked_at=looked_at)
         outcome = _send(client, request, before=call.started_at + START_WITHIN)
 """,
                 replace="""        outcome = _send(client, request, before=timezone.now() + START_WITHIN)
-        call = _claim(cancellation, held=held)
+        call = _claim(cancellation, held=held, looked_at=looked_at)
 """,
             ),
         ),

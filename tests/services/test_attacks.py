@@ -139,7 +139,7 @@ def test_lost_workers_pause_a_lane(desk: Desk) -> None:
             begin(one.pk)
             held = send._lease(one.pk)
             assert held is not None
-            send._claim(held, held=held.lease_key)
+            send._claim(held, held=held.lease_key, looked_at=timezone.now())
         later += timedelta(seconds=62)
         with time_machine.travel(later, tick=True):
             send.process(one.pk)
@@ -180,6 +180,25 @@ def test_nothing_leaves_long_after_its_claim(desk: Desk, monkeypatch: pytest.Mon
 
     assert desk.received("meetergo") == []
     assert answers(one) == ["not_sent"]
+
+
+def test_nothing_is_sent_on_an_old_look(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that hangs between look and claim looks again, though nobody took its place."""
+    one = desk.ask(desk.book("meetergo"))
+    look = send._look
+
+    def late(*args: Any) -> Any:
+        seen = look(*args)
+        clock.shift(timedelta(seconds=70))
+        return seen
+
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        with monkeypatch.context() as patch:
+            patch.setattr(send, "_look", late)
+            desk.work(one)
+        assert (one.state, answers(one)) == (State.REQUESTED, [])
+
+        assert desk.work(one).state == State.CONFIRMED
 
 
 def test_nothing_is_asked_of_the_database_between_claim_and_sending(
@@ -419,7 +438,7 @@ def test_a_bad_line_does_not_block_the_file(
     one = desk.ask(desk.book("meetergo"))
     held = send._lease(one.pk)
     assert held is not None
-    call = send._claim(held, held=held.lease_key)
+    call = send._claim(held, held=held.lease_key, looked_at=timezone.now())
     kept.write_text(line % call.pk + "\n")
     assert len(beat_with(kept, monkeypatch)) == 3
 
@@ -429,7 +448,7 @@ def test_an_earlier_answer_does_not_take_the_lease_of_a_later_call(desk: Desk, k
     one = desk.ask(desk.book("mijnklantportaal"))
     held = send._lease(one.pk)
     assert held is not None
-    first = send._claim(held, held=held.lease_key)
+    first = send._claim(held, held=held.lease_key, looked_at=timezone.now())
     spill.keep(ProviderAnswer(call=first, kind="unknown", answered_at=timezone.now()))
     with time_machine.travel(timezone.now() + timedelta(seconds=61), tick=True):
         send.process(one.pk)  # unknown
@@ -438,7 +457,7 @@ def test_an_earlier_answer_does_not_take_the_lease_of_a_later_call(desk: Desk, k
             again = send._lease(one.pk)
             assert again is not None
             assert again.state == State.REQUESTED
-            send._claim(again, held=again.lease_key)
+            send._claim(again, held=again.lease_key, looked_at=timezone.now())
             spill.bring_back()
             one.refresh_from_db()
             assert one.lease_until is not None
@@ -450,7 +469,7 @@ def test_a_confirmation_that_comes_after_a_verdict_is_seen(desk: Desk, kept: Pat
     one = desk.ask(desk.book("meetergo"))
     held = send._lease(one.pk)
     assert held is not None
-    call = send._claim(held, held=held.lease_key)
+    call = send._claim(held, held=held.lease_key, looked_at=timezone.now())
     spill.keep(ProviderAnswer(call=call, kind="ok", answered_at=timezone.now()))
     Cancellation.objects.filter(pk=one.pk).update(
         state="settled",
@@ -673,7 +692,7 @@ def test_many_keep_and_bring_back_at_once(transactional_db: None, desk: Desk, ke
         held = send._lease(desk.ask(row).pk)
         if held is None:
             continue
-        calls.append(send._claim(held, held=held.lease_key))
+        calls.append(send._claim(held, held=held.lease_key, looked_at=timezone.now()))
         Cancellation.objects.filter(pk=held.pk).update(lease_until=timezone.now())
     threads = []
     for call in calls:

@@ -293,7 +293,7 @@ def test_a_crash_resumes_with_the_rest(desk: Desk) -> None:
     lost = Cancellation.objects.select_related("connection", "appointment__connection").get(
         pk=batch.cancellations.order_by("pk")[0].pk
     )
-    send._claim(lost, held=lost.lease_key)
+    send._claim(lost, held=lost.lease_key, looked_at=timezone.now())
 
     with time_machine.travel(timezone.now() + timedelta(seconds=61), tick=True):
         sweep()

@@ -474,7 +474,7 @@ def _claimed(cancellation: Cancellation) -> ProviderCall:
     until = timezone.now() + timedelta(seconds=60)
     Cancellation.objects.filter(pk=cancellation.pk).update(lease_key=held, lease_until=until)
     cancellation.refresh_from_db()
-    return send._claim(cancellation, held=held)
+    return send._claim(cancellation, held=held, looked_at=timezone.now())
 
 
 def _cancel_at_provider(desk: Desk, appointment: Appointment) -> None:

@@ -54,6 +54,21 @@ def test_without_an_address_nobody_was_mailed(desk: Desk) -> None:
     assert people_to_ring(batch).count() == 1
 
 
+def test_whoever_would_come_in_vain_is_rung_too(desk: Desk, signed_in: Client) -> None:
+    """Refused: it is still booked, and the practitioner is not there."""
+    rows = several(desk, "meetergo", 2)
+    refusal = {"statusCode": 400, "message": "no", "error": "Bad Request"}
+    desk.fault("meetergo", "status", status=400, body=refusal)
+
+    batch = cancelled(desk, rows)
+
+    page = signed_in.get(f"/batches/{batch.pk}/calls/").content.decode()
+    assert people_to_ring(batch).count() == 1
+    assert "Still booked: they would come in vain" in page
+    assert "still booked" in signed_in.get(f"/batches/{batch.pk}/calls.csv").content.decode()
+    assert f'href="/batches/{batch.pk}/"' in signed_in.get("/activity/").content.decode()
+
+
 def test_an_unclear_outcome_is_nobody_to_ring(desk: Desk, signed_in: Client) -> None:
     """Nobody is told that it is cancelled as long as nobody knows."""
     rows = several(desk, "huskyvoice", 2)
@@ -88,7 +103,7 @@ def test_reached_is_ticked_with_the_name(desk: Desk, signed_in: Client) -> None:
     assert "Anna de Boer" in page
 
     part = signed_in.post(address, {"reached": "no"}, headers={"HX-Request": "true"})
-    assert part.content.decode().strip().startswith(f'<li id="call-{person.pk}"')
+    assert part.content.decode().strip().startswith('<div id="calls"')
     person.refresh_from_db()
     assert person.reached_at is None
 
