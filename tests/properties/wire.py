@@ -195,6 +195,11 @@ class Wire(httpx.BaseTransport):
         board = self.switchboard
         if kind == "cancel":
             name = board.next_cancel.pop(slug, "")
+            if name == "400, done":
+                # Who says no to what it did, and then shows what was before, deceives everybody.
+                for later in (board.weather, board.next_read):
+                    if later.get(slug) == "lags":
+                        del later[slug]
             return OF_A_CANCEL[name] if name else Mishap(applies=True)
         name = board.next_read.pop(slug, "") or board.weather.get(slug, "")
         return OF_A_READ[name] if name else Mishap(applies=True)
