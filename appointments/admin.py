@@ -20,6 +20,7 @@ from django.utils.html import format_html
 from appointments.models import (
     Appointment,
     Attendee,
+    Batch,
     Booking,
     Cancellation,
     CancellationEvent,
@@ -334,4 +335,12 @@ class CancellationAdmin(ReadOnly, admin.ModelAdmin[Cancellation]):
 class BookingAdmin(ReadOnly, admin.ModelAdmin[Booking]):
     list_display = ("pk", "connection", "starts_at", "state", "requested_by", "requested_at")
     list_filter = ("state", "connection")
+    exclude = ("form_key",)
+
+
+@admin.register(Batch)
+class BatchAdmin(ReadOnly, admin.ModelAdmin[Batch]):
+    list_display = ("pk", "requested_by", "requested_at", "stopped_at")
+    list_filter = ("requested_by",)
+    list_select_related = ("requested_by",)
     exclude = ("form_key",)

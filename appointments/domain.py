@@ -346,6 +346,14 @@ class Gate:
             RateLimited: not now. Nothing was sent.
         """
 
+    def prepay(self) -> None:
+        """
+        Account for the next request now: nothing will be done between its claim and it.
+
+        To ask may be a round trip to a database, which may hang, and what was claimed before it
+        could leave long after everybody else had given it up.
+        """
+
     def turned_away(self, wait: timedelta | None) -> None:
         """The provider answered 429, and asks for *wait*; None if its figure is absurd."""
 

@@ -48,6 +48,8 @@ OPEN = frozenset({State.REQUESTED, State.SENDING, State.UNKNOWN, State.NEEDS_HUM
 UNSETTLED = frozenset({State.UNKNOWN, State.NEEDS_HUMAN})
 DONE = frozenset({State.CONFIRMED, State.ALREADY})
 """The only states in which staff are told that it is cancelled."""
+FAILED = frozenset({State.REFUSED, State.NOT_SENT})
+"""Certainly not cancelled, though nobody wanted it back."""
 
 
 class Event(StrEnum):
@@ -77,7 +79,8 @@ class Event(StrEnum):
     SENT_AGAIN = "sent_again"
     SETTLED_BY_HAND = "settled_by_hand"
     CONTRADICTED = "contradicted"
-    """Only a note: a later listing shows as booked what the provider had confirmed."""
+    """Only a note: a later listing shows as booked what the provider had confirmed, or a late
+    answer confirms what a person had settled otherwise."""
 
 
 TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
@@ -350,6 +353,22 @@ class Cancellation(models.Model):
             )
         for name, value in values.items():
             setattr(self, name, value)
+
+    def contradict(self, *, why: str) -> bool:
+        """Note that something speaks against what staff were told; False if that is known."""
+        now = timezone.now()
+        first = Cancellation.objects.filter(pk=self.pk, contradicted_at=None)
+        if not first.update(contradicted_at=now):
+            return False
+        CancellationEvent.objects.create(
+            cancellation=self,
+            at=now,
+            event=Event.CONTRADICTED,
+            before=self.state,
+            after=self.state,
+            why=why,
+        )
+        return True
 
 
 class ConcernedPerson(models.Model):

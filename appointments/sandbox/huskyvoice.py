@@ -287,6 +287,7 @@ class HuskyVoiceWorld(World):
             branch=window.branch,
             status=_seeded_status(day, number, over=over),
             patient=person.first_name if number == 2 else person.name,
+            # Masked with X, as in every sample of the vendor.
             phone=phone[:-6] + "XXXXXX" if number == 1 else phone,
             service=random.choice(tuple(SERVICES)),
             doctor=random.choice(DOCTORS),

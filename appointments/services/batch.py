@@ -33,7 +33,15 @@ from appointments.models import (
     ConcernedPerson,
     Connection,
 )
-from appointments.models.cancellations import DONE, OPEN, Event, IllegalTransition, State
+from appointments.models.cancellations import (
+    DONE,
+    FAILED,
+    OPEN,
+    UNSETTLED,
+    Event,
+    IllegalTransition,
+    State,
+)
 from appointments.services import lanes, limits
 from appointments.services.cancel import (
     LIFETIME,
@@ -131,7 +139,9 @@ def ask_for_batch(
             _record(batch, versions)
     except IntegrityError:
         # Two requests at once, and a constraint let one through.
-        return Batch.objects.get(form_key=form_key)
+        if (same := Batch.objects.filter(form_key=form_key).first()) is None:
+            raise
+        return same
     return batch
 
 
@@ -249,7 +259,7 @@ class Progress:
     @property
     def failed(self) -> int:
         """Certainly not cancelled, though nobody wanted it back."""
-        return self.counts.get(State.REFUSED, 0) + self.counts.get(State.NOT_SENT, 0)
+        return sum(self.counts.get(state, 0) for state in FAILED)
 
     @property
     def is_moving(self) -> bool:
@@ -259,7 +269,7 @@ class Progress:
     @property
     def unclear(self) -> int:
         """Outcomes that nobody knows: as long as there is one, nothing is "all done"."""
-        return self.counts.get(State.UNKNOWN, 0) + self.counts.get(State.NEEDS_HUMAN, 0)
+        return sum(self.counts.get(state, 0) for state in UNSETTLED)
 
     @property
     def is_over(self) -> bool:

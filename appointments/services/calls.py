@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from appointments.models import Batch, ConcernedPerson
-from appointments.models.cancellations import DONE, State
+from appointments.models.cancellations import DONE, FAILED, State
 from appointments.services.settle import Verdict
 
 _CERTAIN = Q(cancellation__state__in=DONE, cancellation__contradicted_at=None) | Q(
@@ -22,7 +22,7 @@ _CERTAIN = Q(cancellation__state__in=DONE, cancellation__contradicted_at=None) |
 )
 
 
-_STILL_BOOKED = Q(cancellation__state__in=(State.REFUSED, State.NOT_SENT))
+_STILL_BOOKED = Q(cancellation__state__in=FAILED)
 
 
 def people_to_ring(batch: Batch) -> QuerySet[ConcernedPerson]:

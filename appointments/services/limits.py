@@ -22,13 +22,14 @@ from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from appointments.domain import Gate, RateLimited
 from appointments.models import Connection, RequestBudget
 from appointments.providers.base import Provider
+from appointments.services.outage import NO_DATABASE
 
 logger = logging.getLogger(__name__)
 
@@ -56,17 +57,6 @@ class Urgency(Enum):
 def client(connection: Connection, urgency: Urgency) -> Provider:
     """An adapter for *connection* that keeps to its limits; close its `http` after use."""
     return connection.client(gate=_Budgeted(connection=connection, urgency=urgency))
-
-
-def prepay(client: Provider) -> None:
-    """
-    Pay for the next request of *client* now, so that nothing comes between its claim and it.
-
-    A payment is a round trip to the database, which may hang: what was claimed before it could
-    leave long after everybody else had given it up.
-    """
-    if isinstance(client.http.gate, _Budgeted):
-        client.http.gate.prepay()
 
 
 def wait_for_work(connection: Connection, *, under_way: int = 0) -> timedelta:
@@ -186,7 +176,7 @@ class _Budgeted(Gate):
             longest = timezone.now() + LONGEST_CLOSURE
             is_longer = Q(closed_until__gte=closed_until, closed_until__lte=longest)
             row.exclude(is_longer).update(closed_until=closed_until)
-        except (OperationalError, InterfaceError):
+        except NO_DATABASE:
             # The answer itself must not be lost over it: nothing was done, and that is known.
             logger.warning("A closure of connection %s was not noted.", self.connection.pk)
 
@@ -194,7 +184,7 @@ class _Budgeted(Gate):
         """Pay for one request; zero if that was possible, otherwise how long to wait."""
         try:
             return self._pay_from_row()
-        except (OperationalError, InterfaceError):
+        except NO_DATABASE:
             if self.urgency is not Urgency.WORK:
                 raise
             # A figure in a table must not stop a cancellation.

@@ -28,9 +28,9 @@ from appointments.domain import (
     Scope,
     Status,
 )
-from appointments.models import Appointment, Attendee, Cancellation, CancellationEvent, Connection
+from appointments.models import Appointment, Attendee, Cancellation, Connection
 from appointments.models.appointments import fold, list_position, search_text
-from appointments.models.cancellations import DONE, Event
+from appointments.models.cancellations import DONE
 from appointments.services.queue import PROCESS_CANCELLATION, wake
 
 BATCH = 200
@@ -312,20 +312,9 @@ def _undone(row: Appointment, record: BookedAppointment) -> Cancellation | None:
 
 
 def _note_contradiction(cancellation: Cancellation) -> None:
-    now = timezone.now()
-    first = Cancellation.objects.filter(pk=cancellation.pk, contradicted_at=None)
-    if not first.update(contradicted_at=now):
-        return
-    # So that the next record is looked at, whatever it shows.
-    Appointment.objects.filter(pk=cancellation.appointment_id).update(content="")
-    CancellationEvent.objects.create(
-        cancellation=cancellation,
-        at=now,
-        event=Event.CONTRADICTED,
-        before=cancellation.state,
-        after=cancellation.state,
-        why="listed_as_booked",
-    )
+    if cancellation.contradict(why="listed_as_booked"):
+        # So that the next record is looked at, whatever it shows.
+        Appointment.objects.filter(pk=cancellation.appointment_id).update(content="")
 
 
 def _notice(row: Appointment, record: BookedAppointment) -> None:

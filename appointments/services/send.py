@@ -23,7 +23,7 @@ from uuid import UUID, uuid4
 
 import stamina
 from django.contrib.auth.models import User
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from appointments.domain import (
@@ -64,6 +64,7 @@ from appointments.providers.transport import within
 from appointments.services import lanes, limits, reconcile, spill
 from appointments.services.effect import has_left, take_effect, why_left
 from appointments.services.limits import Urgency
+from appointments.services.outage import NO_DATABASE
 from appointments.services.queue import PROCESS_CANCELLATION, wake
 from appointments.services.records import store
 from appointments.services.sync import sync_soon
@@ -75,7 +76,6 @@ POINTLESS = frozenset({"email_missing", "case_unknown"})
 WHY_LIMIT = 60
 RECORD_FOR = 30.0
 """Seconds for which the database is asked again to keep an answer."""
-NO_DATABASE = (OperationalError, InterfaceError)
 LONGEST_WAIT = timedelta(seconds=120)
 """A provider that asks for more than this is not waited for by itself."""
 LOOK = 25.0
@@ -192,7 +192,7 @@ def _advance(cancellation: Cancellation) -> None:
         if seen is None:
             return
         request = _request(cancellation, seen)
-        limits.prepay(client)
+        client.http.gate.prepay()
         call = _claim(cancellation, held=held, looked_at=looked_at)
         outcome = _send(client, request, before=call.started_at + START_WITHIN)
         if isinstance(outcome, Refused) and not outcome.conclusive:

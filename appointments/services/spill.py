@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.utils import timezone
 
-from appointments.models import Cancellation, CancellationEvent, ProviderAnswer, ProviderCall
-from appointments.models.cancellations import OPEN, AnswerKind, Event, State
+from appointments.models import Cancellation, ProviderAnswer, ProviderCall
+from appointments.models.cancellations import OPEN, AnswerKind, State
+from appointments.services.outage import NO_DATABASE
 from appointments.services.queue import PROCESS_CANCELLATION, wake
 from appointments.services.settle import Verdict
 
@@ -82,11 +83,11 @@ def _brought(line: str) -> bool:
     """Whether *line* told the ledger something new; one that makes no sense must not stay for ever.
 
     Raises:
-        OperationalError, InterfaceError: no database.
+        NO_DATABASE: it stays in the file.
     """
     try:
         return _record(line)
-    except (OperationalError, InterfaceError):
+    except NO_DATABASE:
         raise
     except Exception:
         logger.exception("A kept answer cannot be read; reads will tell what came of it.")
@@ -122,15 +123,7 @@ def _act_on(answer: ProviderAnswer, call: ProviderCall, row: Cancellation) -> No
         wake(PROCESS_CANCELLATION, row.pk)
     elif answer.kind == AnswerKind.OK and row.why == Verdict.STILL_BOOKED:
         # Somebody found otherwise by hand: that has to be looked into.
-        Cancellation.objects.filter(pk=row.pk, contradicted_at=None).update(contradicted_at=now)
-        CancellationEvent.objects.create(
-            cancellation=row,
-            at=now,
-            event=Event.CONTRADICTED,
-            before=row.state,
-            after=row.state,
-            why="answered_late",
-        )
+        row.contradict(why="answered_late")
 
 
 def _path() -> Path:

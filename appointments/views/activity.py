@@ -46,7 +46,7 @@ def unsettled(request: StaffRequest) -> HttpResponse:
     cancellations = (
         Cancellation.objects.for_people(now)
         .select_related("appointment__connection", "connection", "requested_by", "settled_by")
-        .prefetch_related("appointment__attendees")
+        .prefetch_related("appointment__attendees", "people")
         .order_by("requested_at", "pk")[:LONGEST_LIST]
     )
     bookings = (

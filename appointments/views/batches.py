@@ -23,7 +23,7 @@ from appointments.models import (
     ConcernedPerson,
     Connection,
 )
-from appointments.models.cancellations import State
+from appointments.models.cancellations import FAILED, UNSETTLED, State
 from appointments.services import batch as batches
 from appointments.services.batch import Line, Progress
 from appointments.services.calls import (
@@ -50,7 +50,6 @@ from appointments.wording import (
 
 MAY_VIEW = "appointments.view_appointment"
 MAY_CANCEL = "appointments.cancel_appointment"
-_NOT_DONE = frozenset({State.REFUSED, State.NOT_SENT})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -209,7 +208,7 @@ def calls_file(request: StaffRequest, pk: int) -> HttpResponse:
             when_short(one.cancellation.appointment),
             one.cancellation.connection.name,
             one.cancellation.reason,
-            _("still booked") if one.cancellation.state in _NOT_DONE else _("cancelled"),
+            _("still booked") if one.cancellation.state in FAILED else _("cancelled"),
             moment(one.reached_at) if one.reached_at else "",
         )
         for one in people
@@ -276,8 +275,8 @@ def _poll_delay(progress: Progress) -> str:
 def _matters(cancellation: Cancellation) -> int:
     """What a person must act on stands first, what went well last."""
     order = (
-        {State.UNKNOWN, State.NEEDS_HUMAN},
-        {State.REFUSED, State.NOT_SENT},
+        UNSETTLED,
+        FAILED,
         {State.SENDING},
         {State.WITHDRAWN, State.SETTLED, State.ALREADY},
         {State.REQUESTED},

@@ -23,8 +23,15 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.domain import Scope, Status
 from appointments.forms import EVERYBODY, FOLLOWING, THIS, CancellationForm, VerdictForm
-from appointments.models import Appointment, Attendee, Cancellation, ReasonPreset, WorkerPulse
-from appointments.models.cancellations import State
+from appointments.models import (
+    Appointment,
+    Attendee,
+    Cancellation,
+    ConcernedPerson,
+    ReasonPreset,
+    WorkerPulse,
+)
+from appointments.models.cancellations import FAILED, State
 from appointments.services.cancel import (
     Conflict,
     ConflictKind,
@@ -70,7 +77,7 @@ LATER_ONES_FOR = timedelta(minutes=2)
 CHANGED = "desk-changed"
 """Event that tells the list behind the dialog to look again."""
 
-RETRIED = frozenset({State.REFUSED, State.NOT_SENT, State.WITHDRAWN})
+RETRIED = FAILED | {State.WITHDRAWN}
 """States after which the same may be asked for once more, with what was typed."""
 
 
@@ -431,7 +438,7 @@ def settle(request: StaffRequest, pk: int) -> HttpResponse:
 def _cancellation(pk: int) -> Cancellation:
     found = Cancellation.objects.select_related(
         "appointment__connection", "connection", "requested_by", "settled_by"
-    ).prefetch_related("appointment__attendees", "events__by", "calls__answer")
+    ).prefetch_related("appointment__attendees", "people", "events__by", "calls__answer")
     return get_object_or_404(found, pk=pk)
 
 
@@ -471,17 +478,9 @@ def state_context(cancellation: Cancellation, *, is_silent: bool) -> dict[str, A
     }
 
 
-def _to_ring(cancellation: Cancellation) -> list[Attendee]:
+def _to_ring(cancellation: Cancellation) -> list[ConcernedPerson]:
     """The people concerned who can be reached by telephone."""
-    return [
-        one
-        for one in cancellation.appointment.attendees.all()
-        if one.phone
-        and (
-            cancellation.scope != Scope.ATTENDEE
-            or one.external_id == cancellation.attendee_external_id
-        )
-    ]
+    return [one for one in cancellation.people.all() if one.phone]
 
 
 def _next_look(cancellation: Cancellation) -> str:

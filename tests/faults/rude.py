@@ -65,6 +65,7 @@ class Fault:
 
     def meet(self, caller: Caller) -> None:
         """Treat one request."""
+        # Not abstract: a fault of our own side (`Inside`) never meets a caller.
         raise NotImplementedError
 
 
@@ -426,7 +427,7 @@ class Inside(Fault):
 
     def install(self, patch: pytest.MonkeyPatch, *, spare: int, method: str) -> None:
         """*spare*: how many connections work first. *method*: of the request that fails."""
-        raise NotImplementedError
+        raise NotImplementedError  # Each kind below says how; there is no common way.
 
 
 @dataclass(frozen=True, kw_only=True)

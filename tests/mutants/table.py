@@ -627,7 +627,7 @@ MUTANTS = (
         edits=(
             Edit(
                 file=SEND,
-                find="        limits.prepay(client)\n",
+                find="        client.http.gate.prepay()\n",
                 replace="",
             ),
         ),

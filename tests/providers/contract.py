@@ -265,6 +265,9 @@ class ProviderContract:
                 metafunc.parametrize(name, self.operations(among))
 
     # --- to be given by the subclass
+    #
+    # Not abstract: each is asked for only if the provider's capabilities say that it can do it. So
+    # a provider gives no more than it needs, and one that forgets fails here by name.
 
     def operation(self, request: httpx.Request) -> str:
         """Name what *request* asks: `list`, `read`, `cancel`, `schedule`, or another word."""

@@ -323,6 +323,7 @@ def test_a_connection_can_be_made_and_tested_in_the_admin(desk: Desk, admin: Cli
         "appointment",
         "cancellation",
         "booking",
+        "batch",
         "reasonpreset",
         "syncrun",
         "connectionhealth",

@@ -150,3 +150,17 @@ def test_without_permission_there_is_no_call_list(
 
     for address in ("calls/", "calls.csv"):
         assert client.get(f"/batches/{batch.pk}/{address}").status_code == 403
+
+
+def test_somebody_who_was_removed_can_still_be_rung(desk: Desk, signed_in: Client) -> None:
+    """Once removed, nobody of that name is booked any more; the number is needed all the same."""
+    appointment = desk.book("meetergo", people=3)
+    leaving = PEOPLE[16]
+    cancellation = desk.work(desk.remove(appointment, leaving))
+    assert cancellation.is_done
+    assert not appointment.attendees.filter(email=leaving.email).exists()
+
+    page = signed_in.get(cancellation.get_absolute_url()).content.decode()
+
+    assert leaving.phone in page
+    assert PEOPLE[15].phone not in page
