@@ -16,6 +16,7 @@ from appointments.models.cancellations import State
 from appointments.sandbox.core import Entry
 from appointments.services import batch as batches
 from appointments.services import lanes, send
+from appointments.wording import batch_notice
 from tests.desk import Desk, answers
 from tests.faults.course import (
     assert_ending,
@@ -37,7 +38,8 @@ from tests.faults.rules import (
 )
 
 CASES = [case for case in all_cases() if case.then is None]
-"""What happens to later reads makes no difference to the others of a batch."""
+READS = [case for case in all_cases() if case.then is not None]
+"""Those in which reading does not help either."""
 KINDS = list({(case.cancel.state, case.cancel.kind): case for case in reversed(CASES)}.values())
 """One of each way in which a cancellation can end at once."""
 
@@ -160,6 +162,37 @@ def test_the_other_providers_go_on_and_so_does_this_one_when_told(
     for one in ones:
         assert_truth(desk, slug, one)
     assert batches.progress(batch).is_over == (ends.ending.state != State.NEEDS_HUMAN)
+
+
+@every_case(READS)
+def test_reads_that_do_not_help(case: Case, slug: str, desk: Desk, rude: RudeServer) -> None:
+    """
+    One outcome stays unclear, and no other is sent unseen; the rest of the batch is over.
+
+    Nobody reads that all are cancelled.
+    """
+    other = next(one for one in PROVIDERS if one != slug)
+    batch = batch_at(desk, {slug: 3, other: 2})
+    first, *rest = at(batch, slug)
+    lanes.call_in(first.connection_id)
+
+    with rude.afterwards(case.then):
+        with short_writes(case.fault), rude.during(case.fault, "cancel"):
+            send.process(first.pk)
+        end(batch)
+
+        first.refresh_from_db()
+        ends = course(case, slug, stays=False)
+        assert_ending(first, ends.ending)
+        assert answers(first) == list(ends.answers)
+        for one in rest:
+            one.refresh_from_db()
+            assert_truth(desk, slug, one)
+            assert one.state == State.CONFIRMED or answers(one) == []
+        for one in at(batch, other):
+            assert_truth(desk, other, one)
+    said = batch_notice(batch, batches.progress(batch), is_paused=False)
+    assert (said.tone == "good") == all(one.is_done for one in batch.cancellations.all())
 
 
 def assert_truth(desk: Desk, slug: str, one: Cancellation) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
-from appointments.domain import Status
-from appointments.models import Cancellation
+from appointments.domain import Scope, Status
+from appointments.models import Appointment, Cancellation
 from appointments.models.cancellations import State
 from appointments.sandbox.people import PEOPLE
+from appointments.services.trace import trace
 from tests.desk import SLUGS, Desk, answers
 from tests.faults.course import (
     assert_ending,
@@ -168,6 +169,50 @@ def test_one_person_of_a_group(case: Case, desk: Desk, rude: RudeServer) -> None
     }
     assert len(desk.mails("meetergo")) == len(gone)
     assert appointment.attendees.count() == 3 - len(gone)
+
+
+@pytest.mark.parametrize("case", [pytest.param(one, id=one.name) for one in CAUSES])
+def test_this_one_and_the_later_ones(case: Case, desk: Desk, rude: RudeServer) -> None:
+    """
+    The answer speaks of this occurrence only; each later one is cancelled when a read shows it.
+
+    Whatever goes wrong, one before it stays, and nobody is mailed twice about any.
+    """
+    week = timedelta(days=7)
+    for number in range(4):
+        start = desk.soon + number * week
+        desk.add("meetergo", who=PEOPLE[15:16], start=start, series="physio")
+    desk.read("meetergo")
+    before, this, *later = Appointment.objects.in_order().select_related("connection")
+    cancellation = desk.ask(this, scope=Scope.FOLLOWING)
+
+    with short_writes(case.fault), rude.during(case.fault, "cancel"):
+        desk.work(cancellation)
+    assert cancellation.state == case.ending("meetergo").state
+    go_on(desk, cancellation)
+    trace(cancellation.pk)
+
+    ends = course(case, "meetergo", stays=False)
+    assert cancellation.state == ends.ending.state
+    assert answers(cancellation) == list(ends.answers)
+    cancellation.refresh_from_db()
+    # A provider that says "already" has cancelled this one, and who knows about the others.
+    is_ours = "ok" in ends.answers or (case.is_applied and cancellation.state == State.CONFIRMED)
+    for one in later:
+        really = is_cancelled(desk, "meetergo", one.external_id)
+        assert really == (is_ours or case.is_applied)
+        one.refresh_from_db()
+        assert (one.status == Status.CANCELLED) == (really and cancellation.is_done)
+    if cancellation.is_done:
+        assert cancellation.later_ones == [
+            {"id": one.pk, "seen_cancelled": is_cancelled(desk, "meetergo", one.external_id)}
+            for one in later
+        ]
+    else:
+        assert cancellation.later_ones is None
+    assert not is_cancelled(desk, "meetergo", before.external_id)
+    told = [(mail["to"], mail["what"]) for mail in desk.mails("meetergo")]
+    assert len(told) == len(set(told))
 
 
 def assert_course(
