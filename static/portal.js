@@ -16,6 +16,7 @@
   const hovers = matchMedia("(hover: hover)");
   const on = (name, handler) => document.addEventListener(name, handler);
   const cancelForm = () => document.getElementById("cancel-form");
+  const keepingForm = () => cancelForm() ?? document.querySelector("form[data-keeps]");
 
   // --- requests
 
@@ -41,7 +42,8 @@
 
   on("htmx:before:response", (event) => {
     const address = event.detail.ctx.hx.redirect;
-    if (!address || !cancelForm()) return;
+    const isLogin = address?.startsWith(document.querySelector('meta[name="login"]').content);
+    if (!isLogin || !keepingForm()) return;
     event.preventDefault();
     const login = document.createElement("a");
     login.href = new URL(address, location.href).pathname;
@@ -149,6 +151,7 @@
     if (ctx.target === panel) openedPanel(ctx);
     if (ctx.sourceElement.id === "list") isForced = false;
     if (ctx.sourceElement === cancelForm() || ctx.target?.id === "cancel") answered(ctx);
+    if (ctx.sourceElement.matches("[data-keeps]")) document.querySelector("#main [autofocus], #main .note-bad")?.focus();
     enhance();
   });
 

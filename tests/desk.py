@@ -103,7 +103,9 @@ class Desk:
     # --- at the desk
 
     def read(self, slug: str) -> None:
-        sync(self.connection(slug))
+        connection = self.connection(slug)
+        # A worker that is reading at this moment may have begun too early.
+        wait_until(lambda: sync(connection) is not None)
 
     def book(self, slug: str, **fields: Any) -> Appointment:
         """A booking at the provider that we have read."""

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from datetime import timedelta
 from math import ceil
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
+from django_htmx.http import HttpResponseClientRedirect
 
 from appointments.forms import BatchForm, keys_of
 from appointments.models import (
@@ -55,13 +58,27 @@ MAY_CANCEL = "appointments.cancel_appointment"
 @require_http_methods(["GET", "HEAD", "POST"])
 @permission_required(MAY_CANCEL, raise_exception=True)
 def review(request: StaffRequest) -> HttpResponse:
-    """Show what would happen to each chosen appointment. Records nothing."""
-    if request.method != "POST":
-        return redirect("appointments")
-    picked = keys_of(request.POST.getlist("pick"))
-    rows = batches.chosen(picked)
+    """
+    Show what would happen to each chosen appointment. Records nothing.
+
+    What was chosen goes into the address, so that *back* and a login lead here again.
+    """
+    if request.method == "POST":
+        keys = set(keys_of(request.POST.getlist("pick")))
+        return see_other(_address("review-batch", batches.chosen(keys), picked=len(keys)))
+    rows = batches.chosen(_keys_in_address(request))
+    picked = sum(keys_of([request.GET.get("picked", "")]))
     form = BatchForm(appointments=rows)
-    return _review(request, batches.review(rows), form=form, picked=len(set(picked)))
+    return _review(request, batches.review(rows), form=form, picked=picked)
+
+
+def _address(name: str, rows: Sequence[Appointment], **more: int) -> str:
+    keys = ".".join(str(row.pk) for row in rows)
+    return f"{reverse(name)}?{urlencode({'pick': keys} | more)}"
+
+
+def _keys_in_address(request: StaffRequest) -> list[int]:
+    return keys_of(request.GET.get("pick", "").split("."))
 
 
 def _review(
@@ -76,6 +93,7 @@ def _review(
     counts = Counter(one.connection for one in included)
     context = {
         "form": form,
+        "address": _address("start-batch", [one.appointment for one in lines]),
         "lines": [_line(one, form) for one in lines if not one.excluded],
         "excluded": [
             {"facts": facts(one.appointment), "why": exclusion(one.excluded)}
@@ -117,9 +135,10 @@ def _line(line: Line, form: BatchForm) -> dict[str, Any]:
 @require_http_methods(["GET", "HEAD", "POST"])
 @permission_required(MAY_CANCEL, raise_exception=True)
 def start(request: StaffRequest) -> HttpResponse:
-    """Record the reviewed batch, if the typed count fits."""
+    """Record the reviewed batch, if the typed count fits; after a login, review it again."""
     if request.method != "POST":
-        return redirect("appointments")
+        rows = batches.chosen(_keys_in_address(request))
+        return redirect(_address("review-batch", rows) if rows else "appointments")
     rows = batches.chosen(BatchForm.keys(request.POST))
     form = BatchForm(request.POST, appointments=rows)
     if not form.is_valid():
@@ -132,6 +151,8 @@ def start(request: StaffRequest) -> HttpResponse:
         note=form.cleaned_data["note"],
         form_key=form.cleaned_data["form_key"],
     )
+    if wants_fragment(request):
+        return HttpResponseClientRedirect(batch.get_absolute_url())
     return see_other(batch)
 
 

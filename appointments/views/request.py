@@ -23,8 +23,8 @@ def wants_fragment(request: StaffRequest) -> bool:
     return bool(request.htmx) and not request.htmx.history_restore_request
 
 
-def see_other(subject: Batch | Booking | Cancellation) -> HttpResponse:
-    """After something was recorded: on to its page, which a reload asks for with a GET."""
+def see_other(subject: Batch | Booking | Cancellation | str) -> HttpResponse:
+    """After a POST: on to a page, or the page of what was recorded, that a reload may ask for."""
     response = redirect(subject)
     response.status_code = 303
     return response

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
@@ -25,7 +26,7 @@ def signed_in(client: Client, desk: Desk) -> Client:
 
 
 def review(client: Client, rows: list[Appointment]) -> str:
-    answer = client.post("/batches/review/", {"pick": [one.pk for one in rows]})
+    answer = client.post("/batches/review/", {"pick": [one.pk for one in rows]}, follow=True)
     assert answer.status_code == 200
     return answer.content.decode()
 
@@ -116,7 +117,30 @@ def test_nothing_chosen_is_said(signed_in: Client) -> None:
 def test_nonsense_records_nothing(sent: dict[str, str], desk: Desk, signed_in: Client) -> None:
     desk.book("meetergo")
     assert signed_in.post("/batches/", sent).status_code == 422
-    assert signed_in.post("/batches/review/", {"pick": ["9" * 30, "-1", "a"]}).status_code == 200
+    for answer in (
+        signed_in.post("/batches/review/", {"pick": ["9" * 30, "-1", "a"]}, follow=True),
+        signed_in.get("/batches/review/", {"pick": f"{'9' * 30}.-1..a", "picked": "x"}),
+    ):
+        assert answer.status_code == 200
+        assert "Nothing is chosen." in answer.content.decode()
+    assert not Batch.objects.exists()
+
+
+def test_a_login_leads_back_to_the_review_of_the_same_ones(
+    desk: Desk, signed_in: Client, staff: User
+) -> None:
+    """Without scripts: what was posted is not replayed, and what was chosen is still chosen."""
+    page = review(signed_in, several(desk, "meetergo", 2))
+    found = re.search(r'action="(/batches/\?[^"]+)"', page)
+    assert found is not None
+    signed_in.logout()
+    sent_away = signed_in.post(found[1], filled(page, reason="Ill"))
+    assert not Batch.objects.exists()
+
+    login = {"username": staff.username, "password": "front-desk-pw"}
+    answer = signed_in.post(sent_away["Location"], login, follow=True)
+
+    assert "2 appointments</span></h1>" in answer.content.decode()
     assert not Batch.objects.exists()
 
 
