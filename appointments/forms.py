@@ -429,7 +429,7 @@ class ActivityForm(forms.Form):
 
 # --- scheduling -------------------------------------------------------------------------------
 
-_LABELS = {
+SCHEDULE_LABELS = {
     "starts_at": gettext_lazy("Starts"),
     "ends_at": gettext_lazy("Ends"),
     "title": gettext_lazy("Title"),
@@ -509,7 +509,7 @@ class ScheduleForm(forms.Form):
             self.fields[one.name] = self._field(one)
 
     def _field(self, one: ScheduleField) -> forms.Field:
-        common: dict[str, Any] = {"label": _LABELS[one.name], "required": one.required}
+        common: dict[str, Any] = {"label": SCHEDULE_LABELS[one.name], "required": one.required}
         if one.name in ("starts_at", "ends_at"):
             return MomentField(zone=self.zone, **common)
         if one.name == "email":
@@ -533,7 +533,7 @@ class ScheduleForm(forms.Form):
                 ]
             case "branch":
                 # No provider names its branches; the start of the id is what its own screens show.
-                return [(one, f"Branch {one[:8]}") for one in self.offers.branches]
+                return [(one, _("Branch %(id)s") % {"id": one[:8]}) for one in self.offers.branches]
             case "time_zone":
                 return [(name, name) for name in _zone_names()]
             case _:

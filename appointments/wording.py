@@ -14,11 +14,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from appointments.days import day_month, day_short, moment_short
 from appointments.domain import Capabilities, Change, Informs, Refusal, Scope
 from appointments.models import (
     Appointment,
@@ -840,7 +840,7 @@ def expiry_notice(connection: Connection) -> Notice | None:
     if ends is None or not connection.expires_within(WARN_BEFORE_EXPIRY, today=today):
         return None
     days = (ends - today).days
-    values = {"name": connection.name, "date": date_format(ends, "j F"), "days": days}
+    values = {"name": connection.name, "date": day_month(ends), "days": days}
     if days < 0:
         return Notice(sentence=_("The key of %(name)s ended on %(date)s.") % values, tone="bad")
     return Notice(
@@ -1024,7 +1024,7 @@ def at(when: datetime | None) -> str:
     if local.date() == timezone.localdate():
         return _("at %(time)s") % {"time": f"{local:%H:%M}"}
     return _("on %(day)s at %(time)s") % {
-        "day": date_format(local, "D j M"),
+        "day": day_short(local),
         "time": f"{local:%H:%M}",
     }
 
@@ -1035,22 +1035,64 @@ def moment(when: datetime | None) -> str:
     local = timezone.localtime(when)
     if local.date() == timezone.localdate():
         return f"{local:%H:%M}"
-    return f"{date_format(local, 'D j M')} {local:%H:%M}"
+    return f"{day_short(local)} {local:%H:%M}"
 
 
 def when_short(appointment: Appointment) -> str:
     """Day and time of a booking, or day and session where there is no time."""
     if appointment.starts_at is not None:
-        local = timezone.localtime(appointment.starts_at)
-        return f"{date_format(local, 'D j M')}, {local:%H:%M}"
-    day = date_format(appointment.day, "D j M") if appointment.day else ""
+        return moment_short(timezone.localtime(appointment.starts_at))
+    day = day_short(appointment.day) if appointment.day else ""
     return ", ".join(part for part in (day, appointment.session, appointment.batch) if part)
 
 
 def age(period: timedelta) -> str:
     """A period in its largest whole unit: `40 s`, `3 min`, `2 h`, `4 d`."""
     seconds = max(0, int(period.total_seconds()))
-    for size, unit in ((86400, _("d")), (3600, _("h")), (60, _("min"))):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} {_('s')}"
+    size, text = next(one for one in _ages() if max(seconds, 1) >= one[0])
+    return text % {"count": seconds // size}
+
+
+def _ages() -> list[tuple[int, str]]:
+    """Seconds of each unit, the largest first, and how a count of it is written."""
+    return [
+        (86400, _("%(count)s d")),
+        (3600, _("%(count)s h")),
+        (60, _("%(count)s min")),
+        (1, _("%(count)s s")),
+    ]
+
+
+def script_words() -> dict[str, Any]:
+    """
+    What the script in the page says; `{}` stands for what it fills in, in that order.
+
+    Where a number counts, the words for one and for more: no language here needs a third form.
+    """
+    return {
+        "session": _(
+            "Your session has ended. Nothing was sent, and your text is still here. {}, "
+            "then press the button again."
+        ),
+        "login": _("Log in in a new tab"),
+        "forbidden": _(
+            "You may not do this. Ask an administrator of the portal. Nothing was sent."
+        ),
+        "missing": _("This does not exist any more. Nothing was sent."),
+        "failed": _(
+            "The portal itself failed. You can press the button again: it is carried out once, "
+            "however often it arrives."
+        ),
+        "offline": _(
+            "The portal cannot be reached. Your text is still here; press the button again when "
+            "the connection is back. It is carried out once, however often it arrives."
+        ),
+        "close": _("Close"),
+        "copied": _("Copied"),
+        "length": _("{} of {}"),
+        "chosen": [ngettext("{} chosen", "{} chosen", count) for count in (1, 2)],
+        "elsewhere": _("{}, {} of them not on this page"),
+        "appointments": [ngettext("{} appointment", "{} appointments", count) for count in (1, 2)],
+        "read": _("read %(age)s ago") % {"age": "{}"},
+        "ages": [(size, text % {"count": "{}"}) for size, text in _ages()],
+    }

@@ -15,6 +15,10 @@
   const beside = matchMedia("(min-width: 75em)");
   const hovers = matchMedia("(hover: hover)");
   const on = (name, handler) => document.addEventListener(name, handler);
+  const words = JSON.parse(document.getElementById("words").textContent);
+  /** *text* with each `{}` taken by the next of *values*. */
+  const fill = (text, ...values) => text.replaceAll("{}", () => values.shift());
+  const counted = ([one, more], count) => fill(count === 1 ? one : more, count);
   const cancelForm = () => document.getElementById("cancel-form");
   const keepingForm = () => cancelForm() ?? document.querySelector("form[data-keeps]");
 
@@ -49,23 +53,16 @@
     login.href = new URL(address, location.href).pathname;
     login.target = "_blank";
     login.rel = "noopener";
-    login.textContent = "Log in in a new tab";
-    complain(
-      "Your session has ended. Nothing was sent, and your text is still here. ",
-      login,
-      ", then press the button again.",
-    );
+    login.textContent = words.login;
+    const [before, after] = words.session.split("{}");
+    complain(before, login, after);
   });
 
   const DRAWN_AGAIN = new Set([409, 422]);
   const COMPLAINTS = {
-    403: "You may not do this. Ask an administrator of the portal. Nothing was sent.",
-    404: "This does not exist any more. Nothing was sent.",
+    403: words.forbidden,
+    404: words.missing,
   };
-  const OURS =
-    "The portal itself failed. You can press the button again: it is carried out once, however often it arrives.";
-  const OFFLINE =
-    "The portal cannot be reached. Your text is still here; press the button again when the connection is back. It is carried out once, however often it arrives.";
 
   const isBackground = (ctx) => ctx.request.headers["X-Background"] === "true";
 
@@ -74,7 +71,7 @@
     const status = ctx.response.status;
     if (status >= 400 && !DRAWN_AGAIN.has(status)) {
       event.preventDefault();
-      if (!isBackground(ctx)) complain(COMPLAINTS[status] ?? OURS);
+      if (!isBackground(ctx)) complain(COMPLAINTS[status] ?? words.failed);
     } else if (ctx.sourceElement.id === "list" && wouldMove(tasks[0]?.fragment)) {
       event.preventDefault();
       hold();
@@ -83,7 +80,7 @@
 
   on("htmx:error", (event) => {
     const { ctx } = event.detail;
-    if (ctx && !ctx.response && !isBackground(ctx)) complain(OFFLINE);
+    if (ctx && !ctx.response && !isBackground(ctx)) complain(words.offline);
   });
 
   /** Say what went wrong where she looks: in the open dialog, or in one of its own. */
@@ -99,7 +96,7 @@
       end.className = "cancel-end";
       const close = document.createElement("button");
       close.className = "button";
-      close.textContent = "Close";
+      close.textContent = words.close;
       end.append(close);
       part.append(place);
       dialog.replaceChildren(part, end);
@@ -211,7 +208,7 @@
     const field = document.getElementById(place.dataset.counter);
     if (!field) return;
     place.hidden = field.value.length === 0;
-    place.textContent = `${field.value.length} of ${field.maxLength}`;
+    place.textContent = fill(words.length, field.value.length, field.maxLength);
   }
 
   let filled = "";
@@ -261,10 +258,10 @@
       kept.dataset.kept = "";
       form.append(kept);
     }
-    const words = chosen.size === 1 ? "1 chosen" : `${chosen.size} chosen`;
+    const text = counted(words.chosen, chosen.size);
     document.querySelector("[data-pick-count]").textContent = hidden.length
-      ? `${words}, ${hidden.length} of them not on this page`
-      : words;
+      ? fill(words.elsewhere, text, hidden.length)
+      : text;
     document.querySelector(".pick-bar").toggleAttribute("data-chosen", chosen.size > 0);
     for (const one of document.querySelectorAll("[data-pick-day], [data-pick-none]")) one.hidden = false;
   }
@@ -284,7 +281,7 @@
     const count = form.querySelectorAll('[name="row"]:checked').length;
     for (const one of document.querySelectorAll("[data-ticked]")) one.textContent = count;
     for (const one of document.querySelectorAll("[data-ticked-of]")) {
-      one.textContent = count === 1 ? "1 appointment" : `${count} appointments`;
+      one.textContent = counted(words.appointments, count);
     }
     for (const one of document.querySelectorAll("[data-told]")) {
       const here = `[name="row"][data-connection="${CSS.escape(one.dataset.told)}"]:checked`;
@@ -338,23 +335,23 @@
   async function copied(button) {
     await navigator.clipboard.writeText(button.dataset.copy);
     const word = button.querySelector("span");
-    word.textContent = "Copied";
-    setTimeout(() => (word.textContent = "Copy"), 1500);
+    const before = word.textContent;
+    if (before === words.copied) return;
+    word.textContent = words.copied;
+    setTimeout(() => (word.textContent = before), 1500);
   }
 
   // --- how long ago each connection was read
 
   function age(since) {
     const seconds = Math.max(0, Math.floor((Date.now() - Date.parse(since)) / 1000));
-    for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
-      if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
-    }
-    return `${seconds} s`;
+    const [size, text] = words.ages.find(([size]) => Math.max(seconds, 1) >= size);
+    return fill(text, Math.floor(seconds / size));
   }
 
   function showAges() {
     for (const one of document.querySelectorAll("[data-read]")) {
-      one.textContent = `read ${age(one.dataset.read)} ago`;
+      one.textContent = fill(words.read, age(one.dataset.read));
     }
   }
 

@@ -11,6 +11,8 @@ from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from appointments.domain import (
     LIVE,
@@ -165,7 +167,7 @@ class Appointment(models.Model):
         names = [one.label for one in self.attendees.all()]
         if not names:
             return self.title or self.reference or self.external_id
-        return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        return names[0] if len(names) == 1 else and_others(names[0], len(names) - 1)
 
     @property
     def is_past(self) -> bool:
@@ -232,7 +234,15 @@ def name_of(known: str) -> str:
     Without the characters that turn the direction of writing: in the middle of a sentence one
     of them would draw its warning backwards.
     """
-    return _TURNS_DIRECTION.sub("", known).strip() or "Unnamed person"
+    return _TURNS_DIRECTION.sub("", known).strip() or _("Unnamed person")
+
+
+def and_others(name: str, count: int) -> str:
+    """A group as one line: the first of it, and how many more there are."""
+    return ngettext("%(name)s and %(count)d more", "%(name)s and %(count)d more", count) % {
+        "name": name,
+        "count": count,
+    }
 
 
 def fold(text: str) -> str:

@@ -22,6 +22,7 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from appointments.domain import Facts, Scope
 from appointments.models.appointments import Appointment, name_of
@@ -32,16 +33,16 @@ from appointments.models.connections import Connection
 class State(models.TextChoices):
     """Where a cancellation stands."""
 
-    REQUESTED = "requested", "waiting"
-    SENDING = "sending", "sending"
-    CONFIRMED = "confirmed", "confirmed"
-    ALREADY = "already", "already cancelled"
-    REFUSED = "refused", "refused"
-    NOT_SENT = "not_sent", "not sent"
-    WITHDRAWN = "withdrawn", "withdrawn"
-    UNKNOWN = "unknown", "outcome unknown"
-    NEEDS_HUMAN = "needs_human", "needs a person"
-    SETTLED = "settled", "settled by hand"
+    REQUESTED = "requested", gettext_lazy("waiting")
+    SENDING = "sending", gettext_lazy("sending")
+    CONFIRMED = "confirmed", gettext_lazy("confirmed")
+    ALREADY = "already", gettext_lazy("already cancelled")
+    REFUSED = "refused", gettext_lazy("refused")
+    NOT_SENT = "not_sent", gettext_lazy("not sent")
+    WITHDRAWN = "withdrawn", gettext_lazy("withdrawn")
+    UNKNOWN = "unknown", gettext_lazy("outcome unknown")
+    NEEDS_HUMAN = "needs_human", gettext_lazy("needs a person")
+    SETTLED = "settled", gettext_lazy("settled by hand")
 
 
 OPEN = frozenset({State.REQUESTED, State.SENDING, State.UNKNOWN, State.NEEDS_HUMAN})
@@ -441,12 +442,12 @@ class ProviderCall(models.Model):
 
 
 class AnswerKind(models.TextChoices):
-    OK = "ok", "confirmed"
-    ALREADY = "already", "already cancelled"
-    REFUSED = "refused", "refused"
-    LIMITED = "limited", "turned away, busy"
-    NOT_SENT = "not_sent", "not sent"
-    UNKNOWN = "unknown", "unknown"
+    OK = "ok", gettext_lazy("confirmed")
+    ALREADY = "already", gettext_lazy("already cancelled")
+    REFUSED = "refused", gettext_lazy("refused")
+    LIMITED = "limited", gettext_lazy("turned away, busy")
+    NOT_SENT = "not_sent", gettext_lazy("not sent")
+    UNKNOWN = "unknown", gettext_lazy("unknown")
 
 
 class ProviderAnswer(models.Model):

@@ -10,10 +10,14 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from appointments import days
 from appointments.models import Booking, Cancellation
-from appointments.wording import person
+from appointments.wording import person, script_words
 
 register = template.Library()
+register.simple_tag(script_words)
+for written in (days.moment_short, days.moment_long, days.day_long, days.stamp, days.stamp_short):
+    register.filter(written.__name__, written, expects_localtime=True)
 
 
 @register.simple_tag

@@ -16,8 +16,11 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
+from appointments.days import day_short
 from appointments.forms import FilterForm
 from appointments.models import Appointment, Cancellation, Connection, WorkerPulse
 from appointments.models.appointments import AppointmentQuerySet, digits, fold
@@ -258,9 +261,9 @@ def _day_links(kept: Mapping[str, str], span: Span) -> dict[str, Any]:
         "day_before": days(span.first - length, last - length),
         "day_after": days(span.first + length, last + length),
         "ranges": [
-            ("Upcoming", _address(rest), span == Span(first=today, last=None)),
-            ("Today", days(today, today), span == Span(first=today, last=today)),
-            ("7 days", days(today, week), span == Span(first=today, last=week)),
+            (_("Upcoming"), _address(rest), span == Span(first=today, last=None), False),
+            (_("Today"), days(today, today), span == Span(first=today, last=today), True),
+            (_("7 days"), days(today, week), span == Span(first=today, last=week), False),
         ],
         "span_title": _span_title(span, today=today),
     }
@@ -269,14 +272,15 @@ def _day_links(kept: Mapping[str, str], span: Span) -> dict[str, Any]:
 def _span_title(span: Span, *, today: date) -> str:
     first = _day_name(span.first, today=today)
     if span.last is None:
-        return f"From {first.lower()}" if day_nearness(span.first, today=today) else f"From {first}"
+        is_near = day_nearness(span.first, today=today)
+        return _("From %(day)s") % {"day": first.lower() if is_near else first}
     if span.last == span.first:
         return first
-    return f"{first} to {span.last:%a} {span.last.day} {span.last:%b}"
+    return _("%(first)s to %(last)s") % {"first": first, "last": day_short(span.last)}
 
 
 def _day_name(day: date, *, today: date) -> str:
-    return day_nearness(day, today=today) or f"{day:%a} {day.day} {day:%b}"
+    return day_nearness(day, today=today) or day_short(day)
 
 
 def _connection_line(connection: Connection) -> dict[str, Any]:
@@ -309,7 +313,7 @@ def _warnings(connections: Any) -> list[Notice]:
         health = getattr(one, "health", None)
         if health is not None and health.is_failing:
             sentence = f"{one.name}: {failure(health.failure, one.provider_label)}"
-            found.append(Notice(sentence=f"{sentence} {freshness(one).capitalize()}.", tone="bad"))
+            found.append(Notice(sentence=f"{sentence} {capfirst(freshness(one))}.", tone="bad"))
         if notice := expiry_notice(one):
             found.append(notice)
         if one.daily_quota and (notice := quota_notice(one, limits.usage(one, now=timezone.now()))):

@@ -14,6 +14,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 from django.views.decorators.http import require_http_methods, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -234,7 +235,16 @@ def calls_file(request: StaffRequest, pk: int) -> HttpResponse:
         )
         for one in people
     )
-    header = ("Name", "Phone", "E-mail", "Appointment", "Account", "Reason", "Is", "Reached")
+    header = (
+        _("Name"),
+        _("Phone"),
+        _("E-mail"),
+        _("Appointment"),
+        _("Account"),
+        _("Reason"),
+        pgettext("column: still booked or cancelled", "Is"),
+        _("Reached"),
+    )
     return csv_file(f"calls-{pk}.csv", header, lines)
 
 

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from appointments.forms import ScheduleForm
+from appointments.forms import SCHEDULE_LABELS, ScheduleForm
 from appointments.models import Booking, Connection
 from appointments.services.schedule import ask_to_schedule, offers
 from appointments.views.polling import interval, knows, token_of
@@ -88,7 +88,11 @@ def _state(booking: Booking) -> dict[str, Any]:
     return {
         "booking": booking,
         "outcome": booking_outcome(booking),
-        "wish": [(name.replace("_", " "), value) for name, value in booking.wish.items() if value],
+        "wish": [
+            (SCHEDULE_LABELS.get(name, name), value)
+            for name, value in booking.wish.items()
+            if value
+        ],
         "poll_delay": delay,
         "token": token_of(booking.state, booking.why, booking.booked_at, delay),
     }

@@ -19,6 +19,7 @@ from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.domain import Scope, Status
@@ -31,6 +32,7 @@ from appointments.models import (
     ReasonPreset,
     WorkerPulse,
 )
+from appointments.models.appointments import and_others
 from appointments.models.cancellations import FAILED, State
 from appointments.services.cancel import (
     Conflict,
@@ -263,7 +265,7 @@ def _who(form: CancellationForm) -> dict[str, str]:
     """The heading: of a group, whoever was looked for is named first."""
     if len(form.people) < 2:
         return {}
-    return {"who": f"{form.people[0].label} and {len(form.people) - 1} more"}
+    return {"who": and_others(form.people[0].label, len(form.people) - 1)}
 
 
 def _dialog_after_conflict(request: StaffRequest, pk: int, found: Conflict) -> HttpResponse:
@@ -292,7 +294,7 @@ def _targets(appointment: Appointment, form: CancellationForm) -> list[dict[str,
                 | _act(appointment, Scope.ATTENDEE, one)
                 for one in form.removable
             ),
-            {"value": EVERYBODY, "label": f"Everybody ({len(form.people)})"}
+            {"value": EVERYBODY, "label": _("Everybody (%(count)d)") % {"count": len(form.people)}}
             | _act(appointment, Scope.WHOLE),
         ]
     if "series" in form.fields:
@@ -307,7 +309,7 @@ def _targets(appointment: Appointment, form: CancellationForm) -> list[dict[str,
 def _chosen(appointment: Appointment, form: CancellationForm) -> dict[str, str]:
     chosen = form.chosen()
     if chosen is None:
-        return {"act": "Cancel appointment", "consequence": ""}
+        return {"act": _("Cancel appointment"), "consequence": ""}
     return _act(appointment, *chosen)
 
 
@@ -316,11 +318,11 @@ def _act(
 ) -> dict[str, str]:
     match scope:
         case Scope.ATTENDEE:
-            act = f"Remove {attendee}"
+            act = _("Remove %(name)s") % {"name": attendee}
         case Scope.FOLLOWING:
-            act = "Cancel this and later ones"
+            act = _("Cancel this and later ones")
         case Scope.WHOLE:
-            act = "Cancel appointment"
+            act = _("Cancel appointment")
     sentence = consequence(appointment, scope=scope, attendee=attendee)
     return {"act": act, "consequence": sentence}
 
@@ -328,22 +330,29 @@ def _act(
 def _look_sentence(appointment: Appointment, found: Look | None) -> str:
     provider = appointment.connection.provider_label
     if found is None:
-        return f"Not checked again just now; {freshness(appointment.connection)}."
+        return _("Not checked again just now; %(freshness)s.") % {
+            "freshness": freshness(appointment.connection)
+        }
     if not found.ok:
-        return f"{failure(found.why, provider)} You see it as {freshness(appointment.connection)}."
-    return f"Checked with {provider} just now: nothing has changed."
+        return _("%(why)s You see it as %(freshness)s.") % {
+            "why": failure(found.why, provider),
+            "freshness": freshness(appointment.connection),
+        }
+    return _("Checked with %(provider)s just now: nothing has changed.") % {"provider": provider}
 
 
 def _news(appointment: Appointment, found: Look, *, viewer: User) -> str:
-    provider = appointment.connection.provider_label
+    provider = {"provider": appointment.connection.provider_label}
     if found.gone:
-        return f"{provider} does not show this appointment any more. Nothing was sent."
+        return _("%(provider)s does not show this appointment any more. Nothing was sent.") % (
+            provider
+        )
     if found.cancelled and (mine := _who_cancelled(appointment)) is not None:
         return conflict_sentence(
             Conflict(kind=ConflictKind.NOT_LIVE, cancellation=mine), viewer=viewer
         )
     if found.cancelled:
-        return f"{provider} shows that it is cancelled already. Nothing was sent."
+        return _("%(provider)s shows that it is cancelled already. Nothing was sent.") % provider
     return change_sentence(found.changes)
 
 
@@ -430,7 +439,7 @@ def settle(request: StaffRequest, pk: int) -> HttpResponse:
         case "again":
             send_again(cancellation, by=request.user, reason=reason)
         case _:
-            form.add_error(None, "Choose what you found out.")
+            form.add_error(None, _("Choose what you found out."))
             return _page(request, cancellation, form=form, status=422)
     return redirect(cancellation)
 

@@ -17,6 +17,10 @@ from typing import Any, TypedDict
 from django.db.models import Max, Q
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from appointments.domain import LIVE, Scope, Status
 from appointments.models import (
@@ -35,19 +39,19 @@ PAGE_SIZE = 50
 LONGEST_TEXT = 200
 """Characters of one cell; providers may send any length."""
 
-WORDS: Mapping[str, str] = {
-    Status.BOOKED: "Booked",
-    Status.PENDING: "Pending",
-    Status.CANCELLED: "Cancelled",
-    Status.COMPLETED: "Completed",
-    Status.GONE: "No longer listed",
-    Status.OTHER: "Unclear",
+WORDS: Mapping[str, Promise] = {
+    Status.BOOKED: gettext_lazy("Booked"),
+    Status.PENDING: gettext_lazy("Pending"),
+    Status.CANCELLED: gettext_lazy("Cancelled"),
+    Status.COMPLETED: gettext_lazy("Completed"),
+    Status.GONE: gettext_lazy("No longer listed"),
+    Status.OTHER: gettext_lazy("Unclear"),
 }
-OPEN_WORDS: Mapping[str, str] = {
-    State.REQUESTED: "Cancelling",
-    State.SENDING: "Cancelling",
-    State.UNKNOWN: "Outcome unknown",
-    State.NEEDS_HUMAN: "Needs a person",
+OPEN_WORDS: Mapping[str, Promise] = {
+    State.REQUESTED: gettext_lazy("Cancelling"),
+    State.SENDING: gettext_lazy("Cancelling"),
+    State.UNKNOWN: gettext_lazy("Outcome unknown"),
+    State.NEEDS_HUMAN: gettext_lazy("Needs a person"),
 }
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -90,6 +94,7 @@ class Row(TypedDict):
     is_past: bool
     who: str
     others: int
+    others_label: str
     contact: str
     what: str
     detail: str
@@ -101,6 +106,8 @@ class Row(TypedDict):
     why: str
     open_url: str
     can_cancel: bool
+    pick_label: str
+    cancel_label: str
 
 
 class Day(TypedDict):
@@ -198,7 +205,7 @@ def days_of(
     return [
         Day(
             day=day.isoformat(),
-            title=day_title(day, today=today),
+            title=capfirst(day_title(day, today=today)),
             nearness=day_nearness(day, today=today),
             rows=[row for _, row in group],
         )
@@ -225,6 +232,9 @@ class _RowMaker:
         self.now, self.desk = timezone.now(), timezone.get_default_timezone()
         self.today = self.now.astimezone(self.desk).date()
         self.root = reverse("appointments")
+        # Looked up once: of each there are fifty on a page.
+        self.pick_label = _("Choose %(who)s")
+        self.cancel_label = _("Cancel appointment with %(who)s")
         accounts = [one.provider for one in connections.values()]
         self.shared = {slug for slug in accounts if accounts.count(slug) > 1}
 
@@ -242,7 +252,8 @@ class _RowMaker:
         url = f"{self.root}appointments/{raw['pk']}/"
         word, status = word_of(raw["status"], raw["provider_status"]), raw["status"]
         if open_one is not None:
-            word, status = OPEN_WORDS[open_one.state], open_one.state
+            word, status = str(OPEN_WORDS[open_one.state]), open_one.state
+        who, others = _clip(_name(people, raw)), max(0, len(people) - 1)
         return Row(
             pk=raw["pk"],
             url=url,
@@ -252,8 +263,9 @@ class _RowMaker:
             lane=when.lane,
             window=when.window,
             is_past=self._is_past(raw),
-            who=_clip(_name(people, raw)),
-            others=max(0, len(people) - 1),
+            who=who,
+            others=others,
+            others_label=_others(others),
             contact=_clip(_contact(people)),
             what=_clip(raw["title"]),
             detail=_clip(" · ".join(_details(raw))),
@@ -265,6 +277,8 @@ class _RowMaker:
             why=_clip(_why_cancelled(raw, newest)) if status == Status.CANCELLED else "",
             open_url=open_one.get_absolute_url() if open_one else "",
             can_cancel=self.may_cancel and not open_one and self._can_cancel(raw, connection),
+            pick_label=self.pick_label % {"who": who},
+            cancel_label=self.cancel_label % {"who": who},
         )
 
     def _wanted_first(self, people: list[Person]) -> list[Person]:
@@ -325,8 +339,14 @@ def _newest_cancellations(pks: Sequence[int]) -> dict[int, Cancellation]:
 def _name(people: Sequence[Person], raw: Raw) -> str:
     if people:
         name, email, phone = people[0]
-        return name or email or phone or "Unnamed person"
+        return name or email or phone or _("Unnamed person")
     return str(raw["title"] or raw["reference"] or raw["external_id"])
+
+
+def _others(count: int) -> str:
+    if not count:
+        return ""
+    return ngettext("%(count)d more", "%(count)d more", count) % {"count": count}
 
 
 def _contact(people: Sequence[Person]) -> str:
@@ -338,24 +358,25 @@ def _contact(people: Sequence[Person]) -> str:
 
 def _details(raw: Raw) -> Iterable[str]:
     if raw["reference"]:
-        yield f"Ref. {raw['reference']}"
+        yield _("Ref. %(reference)s") % {"reference": raw["reference"]}
     if raw["is_paid"]:
-        yield "paid"
+        yield _("paid")
 
 
 def word_of(status: str, theirs: str) -> str:
     """The status in our word, or in the provider's where we have none."""
     if status == Status.OTHER and theirs:
         return _clip(f"“{theirs}”")
-    return WORDS[status]
+    return str(WORDS[status])
 
 
 def _why_cancelled(raw: Raw, mine: Cancellation | None) -> str:
     if mine is not None:
-        who, why = f"by {name_of(mine.requested_by)}", mine.reason
+        who, why = name_of(mine.requested_by), mine.reason
     else:
-        who = f"by {raw['cancelled_by']}" if raw["cancelled_by"] else ""
-        why = raw["cancel_reason"]
+        who, why = raw["cancelled_by"], raw["cancel_reason"]
+    if who:
+        who = _("by %(name)s") % {"name": who}
     return ": ".join(part for part in (who, why) if part)
 
 

@@ -8,6 +8,7 @@ from django.contrib.auth import logout
 from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
@@ -24,8 +25,8 @@ class LoginForm(AuthenticationForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["username"].label = "Username"
-        self.fields["password"].label = "Password"
+        self.fields["username"].label = _("Username")
+        self.fields["password"].label = _("Password")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

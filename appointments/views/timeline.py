@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils.translation import gettext as _
+
 from appointments.domain import Scope
 from appointments.models import Appointment, Cancellation, ProviderAnswer, ProviderCall
 from appointments.models.cancellations import AnswerKind, Event
@@ -53,18 +55,22 @@ def of_cancellation(cancellation: Cancellation, *, url: str = "") -> list[Moment
 
 
 def _of_booking(appointment: Appointment) -> Iterator[Moment]:
-    provider = appointment.connection.provider_label
-    yield Moment(at=appointment.first_seen_at, title=f"First seen at {provider}")
+    provider = {"provider": appointment.connection.provider_label}
+    yield Moment(at=appointment.first_seen_at, title=_("First seen at %(provider)s") % provider)
     if appointment.provider_updated_at:
-        yield Moment(at=appointment.provider_updated_at, title=f"Last changed at {provider}")
+        yield Moment(
+            at=appointment.provider_updated_at, title=_("Last changed at %(provider)s") % provider
+        )
     if appointment.missing_since:
         yield Moment(
-            at=appointment.missing_since, title=f"No longer listed by {provider}", tone="waiting"
+            at=appointment.missing_since,
+            title=_("No longer listed by %(provider)s") % provider,
+            tone="waiting",
         )
     if appointment.cancelled_at:
         yield Moment(
             at=appointment.cancelled_at,
-            title=f"Cancelled, as {provider} shows it",
+            title=_("Cancelled, as %(provider)s shows it") % provider,
             who=appointment.cancelled_by,
             said=appointment.cancel_reason,
         )
@@ -87,8 +93,8 @@ def _events(cancellation: Cancellation, *, url: str) -> Iterator[Moment]:
 def _wanted(cancellation: Cancellation) -> str:
     parts: Iterable[str] = (
         scope_words(cancellation),
-        f"Reason: {cancellation.reason}" if cancellation.reason else "",
-        f"Note: {cancellation.note}" if cancellation.note else "",
+        _("Reason: %(reason)s") % {"reason": cancellation.reason} if cancellation.reason else "",
+        _("Note: %(note)s") % {"note": cancellation.note} if cancellation.note else "",
     )
     return "\n".join(part for part in parts if part)
 
@@ -97,21 +103,23 @@ def scope_words(cancellation: Cancellation) -> str:
     """What it is meant to take away."""
     match Scope(cancellation.scope):
         case Scope.ATTENDEE:
-            return f"Only {cancellation.attendee_name}"
+            return _("Only %(name)s") % {"name": cancellation.attendee_name}
         case Scope.FOLLOWING:
-            return "This and all later occurrences"
+            return _("This and all later occurrences")
         case Scope.WHOLE:
-            return "The whole appointment"
+            return _("The whole appointment")
 
 
 def _calls(cancellation: Cancellation) -> Iterator[Moment]:
     for call in cancellation.calls.all():
-        provider = cancellation.connection.provider_label
-        yield Moment(at=call.started_at, title=f"Request {call.number} sent to {provider}")
+        values = {"number": call.number, "provider": cancellation.connection.provider_label}
+        yield Moment(
+            at=call.started_at, title=_("Request %(number)d sent to %(provider)s") % values
+        )
         if (answer := _answer(call)) is not None:
             yield Moment(
                 at=answer.answered_at,
-                title=f"Answer: {AnswerKind(answer.kind).label}",
+                title=_("Answer: %(kind)s") % {"kind": AnswerKind(answer.kind).label},
                 detail=f"HTTP {answer.status}" if answer.status else "",
                 said=answer.said,
                 tone=_TONES[AnswerKind(answer.kind)],

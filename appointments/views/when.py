@@ -7,7 +7,9 @@ from datetime import date, datetime, time
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
+from appointments.days import day_long, weekday
 from appointments.models import Appointment, Attendee
 
 
@@ -60,7 +62,7 @@ def moment_or_lane(
         if zone and zone != timezone.get_default_timezone_name():
             # All other times are the desk's: this one is not, and has to say so.
             window += f" {zone.rpartition('/')[2].replace('_', ' ')}"
-    return When(day=day, lane=lane or "Any time", window=window)
+    return When(day=day, lane=lane or _("Any time"), window=window)
 
 
 def _clock(starts_at: datetime, ends_at: datetime | None) -> When:
@@ -69,19 +71,26 @@ def _clock(starts_at: datetime, ends_at: datetime | None) -> When:
     if ends_at is None:
         return When(day=start.date(), start=f"{start:%H:%M}")
     end = ends_at.astimezone(desk)
-    shown = f"{end:%H:%M}" if end.date() == start.date() else f"{end:%a %H:%M}"
+    shown = f"{end:%H:%M}" if end.date() == start.date() else f"{weekday(end)} {end:%H:%M}"
     return When(day=start.date(), start=f"{start:%H:%M}", end=shown)
 
 
 def day_title(day: date, *, today: date) -> str:
     """`Monday 23 November`, with the year if it is not this one."""
-    year = f" {day.year}" if day.year != today.year else ""
-    return f"{day:%A} {day.day} {day:%B}{year}"
+    return day_long(day, year=day.year != today.year)
 
 
 def day_nearness(day: date, *, today: date) -> str:
     """What people call *day*, if they have a word for it."""
-    return {-1: "Yesterday", 0: "Today", 1: "Tomorrow"}.get((day - today).days, "")
+    match (day - today).days:
+        case -1:
+            return _("Yesterday")
+        case 0:
+            return _("Today")
+        case 1:
+            return _("Tomorrow")
+        case _:
+            return ""
 
 
 def clock_elsewhere(appointment: Appointment, person: Attendee) -> str:
@@ -95,5 +104,6 @@ def clock_elsewhere(appointment: Appointment, person: Attendee) -> str:
     ours = appointment.starts_at.astimezone(timezone.get_default_timezone())
     if theirs.utcoffset() == ours.utcoffset():
         return ""
-    shown = f"{theirs:%H:%M}" if theirs.date() == ours.date() else f"{theirs:%a %H:%M}"
-    return shown
+    if theirs.date() == ours.date():
+        return f"{theirs:%H:%M}"
+    return f"{weekday(theirs)} {theirs:%H:%M}"
