@@ -157,7 +157,14 @@ def _host(address: str) -> str:
 @admin.register(Connection)
 class ConnectionAdmin(admin.ModelAdmin[Connection]):
     form = ConnectionForm
-    list_display = ("name", "provider_label", "is_active", "state", "credentials_expire_on")
+    list_display = (
+        "name",
+        "provider_label",
+        "is_active",
+        "state",
+        "requests_today",
+        "credentials_expire_on",
+    )
     list_filter = ("is_active", "provider")
     search_fields = ("name",)
     actions = ("test_connection", "sync_now")

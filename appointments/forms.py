@@ -158,7 +158,40 @@ def found_first(people: Iterable[Attendee], looked_for: str) -> list[Attendee]:
     return sorted(people, key=is_other) if words else list(people)
 
 
-class CancellationForm(forms.Form):
+class WithPresets(forms.Form):
+    """A reason that may be picked instead of typed, also where no script puts it into the field."""
+
+    preset = forms.ChoiceField(label=gettext_lazy("Ready-made reason"), required=False)
+    presets: Sequence[ReasonPreset] = ()
+    reason_limit: int
+    """In UTF-16 units."""
+
+    @property
+    def ready_reason(self) -> str:
+        """What stands in the field at first."""
+        return next((one.text for one in self.presets if one.is_default), "")
+
+    def shape_presets(self) -> None:
+        if not self.presets:
+            del self.fields["preset"]
+            return
+        self.fields["preset"].choices = [  # type: ignore[attr-defined]
+            ("", _("Choose a ready-made reason…")),
+            *((str(one.pk), one.label) for one in self.presets),
+        ]
+
+    def take_preset(self) -> None:
+        """Put the picked one where nothing was typed."""
+        values = self.cleaned_data
+        if values.get("preset") and values.get("reason") == "":
+            text = next(one.text for one in self.presets if str(one.pk) == values["preset"])
+            try:
+                values["reason"] = short_enough(text, limit=self.reason_limit)
+            except ValidationError as error:
+                self.add_error("reason", error)
+
+
+class CancellationForm(WithPresets):
     """The cancel dialog, shaped by what the provider can express about this appointment."""
 
     reason = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 3}))
@@ -167,7 +200,6 @@ class CancellationForm(forms.Form):
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
     )
-    preset = forms.ChoiceField(label=gettext_lazy("Ready-made reason"), required=False)
     attendee = forms.ChoiceField(
         label=gettext_lazy("Who is to be removed?"),
         widget=forms.RadioSelect,
@@ -213,17 +245,17 @@ class CancellationForm(forms.Form):
         self.capabilities = appointment.capabilities
         self.people = found_first(appointment.attendees.all(), looked_for)
         self.presets = presets
+        self.reason_limit = self.capabilities.reason_limit or KEPT_REASON_LIMIT
         super().__init__(data, initial=self._first_values(appointment) | self._kept(typed or {}))
         self._shape_reason()
         self._shape_targets(appointment)
-        self._shape_presets()
+        self.shape_presets()
         if not self.capabilities.needs_email:
             del self.fields["email"]
 
     def _first_values(self, appointment: Appointment) -> dict[str, Any]:
-        ready = next((one.text for one in self.presets if one.is_default), "")
         return {
-            "reason": ready,
+            "reason": self.ready_reason,
             "email": next((one.email for one in self.people if one.email), ""),
             "form_key": uuid.uuid4(),
             "version": appointment.version,
@@ -257,23 +289,9 @@ class CancellationForm(forms.Form):
         if not series_key(appointment):
             del self.fields["series"]
 
-    def _shape_presets(self) -> None:
-        if not self.presets:
-            del self.fields["preset"]
-            return
-        self.fields["preset"].choices = [  # type: ignore[attr-defined]
-            ("", _("Choose a ready-made reason…")),
-            *((str(one.pk), one.label) for one in self.presets),
-        ]
-
     @property
     def reaches_provider(self) -> bool:
         return self.capabilities.reason_reaches_provider
-
-    @property
-    def reason_limit(self) -> int:
-        """In UTF-16 units."""
-        return self.capabilities.reason_limit or KEPT_REASON_LIMIT
 
     @property
     def removable(self) -> list[Attendee]:
@@ -287,15 +305,8 @@ class CancellationForm(forms.Form):
         return short_enough(self.cleaned_data["note"], limit=KEPT_REASON_LIMIT)
 
     def clean(self) -> dict[str, Any]:
-        """Take a ready-made reason that no script has put into the field yet."""
-        values = self.cleaned_data
-        if values.get("preset") and values.get("reason") == "":
-            text = next(one.text for one in self.presets if str(one.pk) == values["preset"])
-            try:
-                values["reason"] = short_enough(text, limit=self.reason_limit)
-            except ValidationError as error:
-                self.add_error("reason", error)
-        return values
+        self.take_preset()
+        return self.cleaned_data
 
     def chosen(self) -> tuple[Scope, Attendee | None] | None:
         """What is ticked now, valid or not; None while a group has nothing ticked."""
@@ -325,7 +336,7 @@ class CancellationForm(forms.Form):
 # --- cancelling many --------------------------------------------------------------------------
 
 
-class BatchForm(forms.Form):
+class BatchForm(WithPresets):
     """The review of a batch: which of the chosen ones, why, and the number typed."""
 
     reason = forms.CharField(
@@ -345,10 +356,16 @@ class BatchForm(forms.Form):
     form_key = forms.UUIDField(widget=forms.HiddenInput)
 
     def __init__(
-        self, data: Mapping[str, Any] | None = None, *, appointments: Sequence[Appointment]
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        appointments: Sequence[Appointment],
+        presets: Sequence[ReasonPreset] = (),
     ) -> None:
         """*appointments* are those that were chosen, whether they can be cancelled or not."""
-        super().__init__(data, initial={"form_key": uuid.uuid4()})
+        self.presets = presets
+        super().__init__(data, initial={"form_key": uuid.uuid4(), "reason": self.ready_reason})
+        self.shape_presets()
         limits = (one.capabilities.reason_limit for one in appointments)
         self.reason_limit = min(filter(None, limits), default=KEPT_REASON_LIMIT)
         self.fields["reason"].widget.attrs["maxlength"] = self.reason_limit
@@ -374,6 +391,7 @@ class BatchForm(forms.Form):
         if "form_key" in self.errors:
             raise ValidationError(_("This page is broken. Choose the appointments again."))
         ticked = len(self.versions())
+        self.take_preset()
         if not ticked:
             raise ValidationError(_("Nothing is ticked, so there is nothing to cancel."))
         typed = self.cleaned_data.get("count", "").strip()

@@ -15,6 +15,7 @@ from appointments.views import (
 
 urlpatterns = [
     path("", appointments.index, name="appointments"),
+    path("connections/<int:pk>/read/", appointments.read_now, name="read-connection"),
     path("appointments/<int:pk>/", appointments.detail, name="appointment"),
     path("appointments/<int:pk>/cancel/", cancellations.cancel, name="cancel"),
     path("appointments/<int:pk>/look/", cancellations.look, name="look"),

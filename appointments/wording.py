@@ -15,6 +15,7 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.functional import Promise
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -58,6 +59,8 @@ class Notice:
     sentence: str
     tone: str
     """`info`, `warning` or `bad`."""
+    read_now: int | None = None
+    """Key of the connection that may be read at once, instead of when its pause is over."""
 
 
 # --- outcome of a cancellation ----------------------------------------------------------------
@@ -783,6 +786,22 @@ def freshness(connection: Connection, *, now: datetime | None = None) -> str:
     if health is None or health.read_at is None:
         return _("not read yet")
     return _("read %(age)s ago") % {"age": age((now or timezone.now()) - health.read_at)}
+
+
+def failing_notice(connection: Connection, *, now: datetime | None = None) -> Notice | None:
+    """Since when and why a connection cannot be read, and when it is tried again; None if it can"""
+    health = getattr(connection, "health", None)
+    if health is None or health.failing_since is None:
+        return None
+    sentence = _("%(connection)s: %(cause)s %(since)s.") % {
+        "connection": connection.name,
+        "cause": failure(health.failure, connection.provider_label),
+        "since": capfirst(freshness(connection)),
+    }
+    if health.next_sync_at <= (now or timezone.now()):
+        return Notice(sentence=f"{sentence} {_('It is being tried again.')}", tone="bad")
+    again = _("Next try at %(time)s.") % {"time": moment(health.next_sync_at)}
+    return Notice(sentence=f"{sentence} {again}", tone="bad", read_now=connection.pk)
 
 
 def waiting_for_people(count: int) -> Notice:

@@ -79,7 +79,7 @@ class Line:
 
 def chosen(pks: Iterable[int]) -> list[Appointment]:
     """Those of *pks* that exist, in list order, at most `MOST`."""
-    rows = Appointment.objects.filter(pk__in=list(pks)).select_related("connection")
+    rows = Appointment.objects.filter(pk__in=list(pks)).select_related("connection__health")
     return list(rows.prefetch_related("attendees").in_order()[:MOST])
 
 

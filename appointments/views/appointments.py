@@ -16,9 +16,8 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.days import day_short
 from appointments.forms import FilterForm
@@ -28,8 +27,9 @@ from appointments.providers.registry import PROVIDERS
 from appointments.services import limits
 from appointments.services.batch import running as running_batches
 from appointments.services.cancel import Conflict, obstacles
+from appointments.services.sync import sync_soon
 from appointments.views.polling import knows, token_of
-from appointments.views.request import StaffRequest, is_background, wants_fragment
+from appointments.views.request import StaffRequest, is_background, see_other, wants_fragment
 from appointments.views.rows import Slice, days_of, look_of, slice_of, word_of
 from appointments.views.timeline import timeline
 from appointments.views.when import clock_elsewhere, day_nearness, day_title, when
@@ -37,7 +37,7 @@ from appointments.wording import (
     Notice,
     conflict,
     expiry_notice,
-    failure,
+    failing_notice,
     freshness,
     policy_notice,
     quota_notice,
@@ -310,15 +310,23 @@ def _warnings(connections: Any) -> list[Notice]:
     """What everybody at the desk should know before trusting the list."""
     found = []
     for one in connections:
-        health = getattr(one, "health", None)
-        if health is not None and health.is_failing:
-            sentence = f"{one.name}: {failure(health.failure, one.provider_label)}"
-            found.append(Notice(sentence=f"{sentence} {capfirst(freshness(one))}.", tone="bad"))
+        if notice := failing_notice(one):
+            found.append(notice)
         if notice := expiry_notice(one):
             found.append(notice)
         if one.daily_quota and (notice := quota_notice(one, limits.usage(one, now=timezone.now()))):
             found.append(notice)
     return found
+
+
+@require_http_methods(["POST"])
+@permission_required("appointments.view_appointment", raise_exception=True)
+def read_now(request: StaffRequest, pk: int) -> HttpResponse:
+    """Have a connection read at once, instead of when its pause is over."""
+    sync_soon(get_object_or_404(Connection.objects.active(), pk=pk))
+    if wants_fragment(request):
+        return HttpResponse(status=204, headers={"HX-Trigger": "desk-changed"})
+    return see_other(reverse("appointments"))
 
 
 # --- one appointment --------------------------------------------------------------------------

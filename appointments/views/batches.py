@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from math import ceil
 from typing import Any
@@ -26,7 +26,9 @@ from appointments.models import (
     Cancellation,
     ConcernedPerson,
     Connection,
+    ReasonPreset,
 )
+from appointments.models.appointments import digits
 from appointments.models.cancellations import FAILED, UNSETTLED, State
 from appointments.services import batch as batches
 from appointments.services.batch import Line, Progress
@@ -38,6 +40,7 @@ from appointments.services.calls import (
 )
 from appointments.services.lanes import QUEUED
 from appointments.views.appointments import facts
+from appointments.views.cancellations import presets_of
 from appointments.views.files import csv_file
 from appointments.views.polling import SLOW, STEADY, knows, token_of
 from appointments.views.request import StaffRequest, see_other, wants_fragment
@@ -45,9 +48,11 @@ from appointments.wording import (
     batch_notice,
     batch_told,
     exclusion,
+    failing_notice,
     moment,
     outcome,
     pause_sentence,
+    policy_notice,
     queued_title,
     when_short,
 )
@@ -69,8 +74,12 @@ def review(request: StaffRequest) -> HttpResponse:
         return see_other(_address("review-batch", batches.chosen(keys), picked=len(keys)))
     rows = batches.chosen(_keys_in_address(request))
     picked = sum(keys_of([request.GET.get("picked", "")]))
-    form = BatchForm(appointments=rows)
+    form = BatchForm(appointments=rows, presets=_presets(rows))
     return _review(request, batches.review(rows), form=form, picked=picked)
+
+
+def _presets(rows: Sequence[Appointment]) -> list[ReasonPreset]:
+    return presets_of(row.connection_id for row in rows)
 
 
 def _address(name: str, rows: Sequence[Appointment], **more: int) -> str:
@@ -113,6 +122,7 @@ def _review(
             }
             for connection, count in sorted(counts.items(), key=lambda pair: pair[0].name)
         ],
+        "failing": [notice for one in counts if (notice := failing_notice(one))],
         "minutes": ceil(batches.lifetime(counts) / timedelta(minutes=1)) if counts else 0,
         "typed_above": batches.TYPED_ABOVE,
         "most": batches.MOST if picked > batches.MOST else 0,
@@ -128,6 +138,7 @@ def _line(line: Line, form: BatchForm) -> dict[str, Any]:
         "value": f"{row.pk}:{row.version}",
         "connection": row.connection_id,
         "is_over": row.is_past,
+        "policy": policy_notice(row),
         "is_ticked": form.is_ticked(row.pk, is_over=row.is_past),
         "people": row.attendees.count() if row.is_group else 0,
     }
@@ -141,7 +152,7 @@ def start(request: StaffRequest) -> HttpResponse:
         rows = batches.chosen(_keys_in_address(request))
         return redirect(_address("review-batch", rows) if rows else "appointments")
     rows = batches.chosen(BatchForm.keys(request.POST))
-    form = BatchForm(request.POST, appointments=rows)
+    form = BatchForm(request.POST, appointments=rows, presets=_presets(rows))
     if not form.is_valid():
         lines = batches.review(rows, versions=form.versions())
         return _review(request, lines, form=form, status=422)
@@ -252,8 +263,8 @@ _ATTENDEES = "cancellation__appointment__attendees"
 
 
 def _calls_context(batch: Batch) -> dict[str, Any]:
-    cancelled = [_call(one) for one in cancelled_people(batch).prefetch_related(_ATTENDEES)]
-    booked = [_call(one) for one in booked_people(batch).prefetch_related(_ATTENDEES)]
+    cancelled = _calls(cancelled_people(batch).prefetch_related(_ATTENDEES))
+    booked = _calls(booked_people(batch).prefetch_related(_ATTENDEES))
     done = batches.progress(batch)
     return {
         "batch": batch,
@@ -265,8 +276,16 @@ def _calls_context(batch: Batch) -> dict[str, Any]:
     }
 
 
-def _call(person: ConcernedPerson) -> dict[str, Any]:
-    return {"person": person, "facts": facts(person.cancellation.appointment)}
+def _calls(people: Iterable[ConcernedPerson]) -> list[dict[str, Any]]:
+    """By appointment, but all of one person together: one call is enough."""
+    together: dict[object, list[ConcernedPerson]] = {}
+    for one in people:
+        together.setdefault(digits(one.phone)[-8:] or one.email or one.pk, []).append(one)
+    return [
+        {"person": one, "facts": facts(one.cancellation.appointment), "is_again": place > 0}
+        for same in together.values()
+        for place, one in enumerate(same)
+    ]
 
 
 def _batch(pk: int) -> Batch:
@@ -293,8 +312,14 @@ def _progress_context(batch: Batch) -> dict[str, Any]:
         "excluded": _excluded(batch),
         "can_stop": whole.waiting > 0,
         "to_ring": people_to_ring(batch).count(),
+        "left": [] if whole.is_moving else _left(items),
         "poll_delay": _poll_delay(whole),
     }
+
+
+def _left(items: Sequence[Cancellation]) -> list[int]:
+    """Keys of the appointments that this batch certainly left booked."""
+    return [one.appointment_id for one in items if one.state in FAILED | {State.WITHDRAWN}]
 
 
 def _poll_delay(progress: Progress) -> str:

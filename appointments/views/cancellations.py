@@ -7,7 +7,7 @@ never waits for a provider: it shows the state of the intent, and asks for it ag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, assert_never
@@ -157,13 +157,18 @@ def _form(
     typed: Mapping[str, str] | None = None,
     looked_for: str = "",
 ) -> CancellationForm:
-    presets = ReasonPreset.objects.filter(
-        Q(connection=None) | Q(connection=appointment.connection_id)
-    )
-    own_first = sorted(presets, key=lambda one: one.connection_id is None)
+    presets = presets_of([appointment.connection_id])
     return CancellationForm(
-        data, appointment=appointment, presets=own_first, typed=typed, looked_for=looked_for
+        data, appointment=appointment, presets=presets, typed=typed, looked_for=looked_for
     )
+
+
+def presets_of(connections: Iterable[int]) -> list[ReasonPreset]:
+    """Ready-made reasons that fit each of *connections*: if it is one, its own come first."""
+    fits = Q(connection=None)
+    if len(alone := set(connections)) == 1:
+        fits |= Q(connection__in=alone)
+    return sorted(ReasonPreset.objects.filter(fits), key=lambda one: one.connection_id is None)
 
 
 def _looked_for(request: StaffRequest) -> str:

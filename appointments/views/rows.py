@@ -28,6 +28,7 @@ from appointments.models import (
     Cancellation,
     CancellationEvent,
     Connection,
+    ConnectionHealth,
 )
 from appointments.models.appointments import AppointmentQuerySet, digits, fold
 from appointments.models.cancellations import OPEN, State
@@ -115,6 +116,8 @@ class Day(TypedDict):
     title: str
     nearness: str
     rows: list[Row]
+    can_pick: bool
+    """Whether "choose all" would choose anything: what is over is left out of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,12 +186,17 @@ def look_of(raw: Sequence[Raw], *, connections: Iterable[Connection]) -> str:
     """
     seen = [(one["pk"], one["content"], one["status"], one["changed_here_at"]) for one in raw]
     health = [
-        (one.pk, one.health.failing_since, one.health.failure)
+        (one.pk, one.health.failing_since, one.health.failure, _next_try(one.health))
         for one in connections
         if hasattr(one, "health")
     ]
     newest = CancellationEvent.objects.aggregate(newest=Max("pk"))["newest"]
     return token_of(seen, health, newest, timezone.localdate())
+
+
+def _next_try(health: ConnectionHealth) -> object:
+    """Of a failing connection it is shown; of the others it changes by itself."""
+    return health.next_sync_at if health.is_failing else None
 
 
 def days_of(
@@ -207,9 +215,11 @@ def days_of(
             day=day.isoformat(),
             title=capfirst(day_title(day, today=today)),
             nearness=day_nearness(day, today=today),
-            rows=[row for _, row in group],
+            rows=of_day,
+            can_pick=any(row["can_cancel"] and not row["is_past"] for row in of_day),
         )
         for day, group in groupby(rows, key=lambda pair: pair[0])
+        for of_day in [[row for _, row in group]]
     ]
 
 

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from appointments.models import Appointment, Batch, BatchLane, Cancellation
+from appointments.models import Appointment, Batch, BatchLane, Cancellation, ReasonPreset
 from appointments.models.cancellations import State
 from appointments.services import batch as batches
 from appointments.services import lanes
@@ -232,3 +232,54 @@ def test_without_permission_there_is_nothing_to_tick(
     assert (
         Cancellation.objects.filter(state=State.REQUESTED, due_at__lte=timezone.now()).count() == 0
     )
+
+
+def test_those_that_are_left_can_be_chosen_again(desk: Desk, signed_in: Client) -> None:
+    """What was refused or taken back goes into a new review, what is cancelled does not."""
+    rows = several(desk, "meetergo", 3)
+    desk.fault("meetergo", "status", status=403, body={"message": "no"})
+    signed_in.post("/batches/", filled(review(signed_in, rows)))
+    batch = Batch.objects.get()
+    work(batch)
+    for lane in batch.lanes.all():
+        batches.resume(batch, lane.connection, by=desk.staff)
+    work(batch)
+    left = batch.cancellations.get(state=State.REFUSED).appointment
+
+    page = signed_in.get(f"/batches/{batch.pk}/").content.decode()
+
+    assert "Choose the one that is left again…" in page
+    assert re.findall(r'name="pick" value="(\d+)"', page) == [str(left.pk)]
+
+
+def test_a_ready_made_reason_is_taken(desk: Desk, signed_in: Client) -> None:
+    """One of all connections for a mixed batch, one of the connection where it is only that."""
+    rows = [*several(desk, "meetergo", 1), *several(desk, "huskyvoice", 1)]
+    ill = ReasonPreset.objects.create(code="ill", label="Ill", text="The doctor is ill.")
+    own = ReasonPreset.objects.create(
+        code="own", label="Own", text="Own", connection=desk.connection("meetergo")
+    )
+
+    page = review(signed_in, rows)
+    assert f'value="{ill.pk}" data-text="The doctor is ill."' in page
+    assert f'<option value="{own.pk}"' not in page
+    assert f'<option value="{own.pk}"' in review(signed_in, rows[:1])
+    signed_in.post("/batches/", filled(page, preset=str(ill.pk)))
+
+    assert {one.reason for one in Cancellation.objects.all()} == {"The doctor is ill."}
+
+
+def test_the_review_warns_of_rules_and_of_what_cannot_be_read(
+    desk: Desk, signed_in: Client
+) -> None:
+    rows = several(desk, "huskyvoice", 1)
+    connection = desk.connection("huskyvoice")
+    connection.policy = {"allowed": True, "notice_hours": 9999}
+    connection.save()
+    desk.fault("huskyvoice", "status", operation="list", status=503, body={}, times=None)
+    desk.read("huskyvoice")
+
+    page = review(signed_in, rows)
+
+    assert "HuskyVoice asks for 9999 h. It will probably refuse" in page
+    assert "Failing since" in page

@@ -251,6 +251,25 @@ def test_a_failing_connection_and_a_key_that_ends_are_said(
     assert "The key of Physio am Park ends on" in page
 
 
+def test_a_failing_connection_can_be_read_at_once(web: Client, meetergo: Connection) -> None:
+    """When it is tried next is said; one press does not wait for that."""
+    later = timezone.now() + timedelta(minutes=30)
+    health = ConnectionHealth.objects.create(
+        connection=meetergo, failing_since=timezone.now(), failure="deadline", next_sync_at=later
+    )
+    page = text(web, "/")
+    assert f"Next try at {timezone.localtime(later):%H:%M}." in page
+    assert "Read now" in page
+
+    assert web.post(f"/connections/{meetergo.pk}/read/").status_code == 303
+
+    health.refresh_from_db()
+    assert health.next_sync_at <= timezone.now()
+    page = text(web, "/")
+    assert "It is being tried again." in page
+    assert "Read now" not in page
+
+
 def test_a_silent_worker_is_said(web: Client, meetergo: Connection) -> None:
     WorkerPulse.objects.update(seen_at=timezone.now() - timedelta(minutes=5))
 
