@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 def register_all() -> None:
     register(check_credential_keys, Tags.security)
-    register(check_no_private_addresses, Tags.security, deploy=True)
+    register(check_no_rehearsal, Tags.security, deploy=True)
 
 
 def check_credential_keys(**_: Any) -> list[CheckMessage]:
@@ -25,13 +25,13 @@ def check_credential_keys(**_: Any) -> list[CheckMessage]:
     return []
 
 
-def check_no_private_addresses(**_: Any) -> list[CheckMessage]:
-    """The sandbox, and any request into our own network, is refused in production."""
-    if settings.PROVIDER_PRIVATE_ADDRESSES:
+def check_no_rehearsal(**_: Any) -> list[CheckMessage]:
+    """In production there is no sandbox, and nothing is asked inside our own network."""
+    if settings.REHEARSAL:
         return [
             Error(
-                "PROVIDER_PRIVATE_ADDRESSES is true: providers may lie inside our own network.",
-                hint="It is for the demo and the tests only. Leave it unset.",
+                "REHEARSAL is true: no real provider can be reached.",
+                hint="It is for training, the demo and the tests. Leave it unset.",
                 id="appointments.E003",
             )
         ]

@@ -366,8 +366,8 @@ class Account:
     credentials: Mapping[str, str] = field(repr=False)
     time_zone: ZoneInfo
     """Zone of the desk: zone-less times are meant in it."""
-    private_addresses: bool = False
-    """True only for demo and tests: the base URL may be loopback and plain http."""
+    rehearsal: bool = False
+    """The base URL must be on this very machine, and may be plain http."""
     gate: Gate = field(default_factory=Gate, compare=False)
 
 

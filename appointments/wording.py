@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.text import capfirst
@@ -35,7 +36,7 @@ from appointments.models.cancellations import UNSETTLED, Event, State
 from appointments.models.connections import WARN_BEFORE_EXPIRY
 from appointments.services.batch import EMAIL_MISSING, Progress
 from appointments.services.cancel import Conflict, ConflictKind
-from appointments.services.lanes import QUEUED, is_held
+from appointments.services.lanes import COOLING_OFF, QUEUED, is_held
 from appointments.services.limits import Usage
 
 JUST = timedelta(minutes=10)
@@ -115,7 +116,15 @@ def _requested(cancellation: Cancellation) -> Outcome:
         )
     if cancellation.why == QUEUED:
         return _queued(cancellation, is_paused=is_held(cancellation))
-    if cancellation.why:
+    if cooling_off(cancellation):
+        return Outcome(
+            title=_("Not sent yet"),
+            sentence=_("It goes to %(provider)s at %(time)s. Nothing was done and nobody told.")
+            % {"provider": provider, "time": clock(cancellation.due_at, seconds=True)},
+            step=_("Until then you can take it back."),
+            tone="waiting",
+        )
+    if cancellation.why not in ("", COOLING_OFF):
         return Outcome(
             title=_("Waiting for %(provider)s") % {"provider": provider},
             sentence=_("Nothing was done there yet. %(why)s Next try at %(time)s, until %(end)s.")
@@ -133,6 +142,14 @@ def _requested(cancellation: Cancellation) -> Outcome:
         step="",
         tone="waiting",
     )
+
+
+def cooling_off(cancellation: Cancellation, *, now: datetime | None = None) -> timedelta:
+    """How long *cancellation* waits for second thoughts; nothing once it is being worked on."""
+    if (cancellation.state, cancellation.why) != (State.REQUESTED, COOLING_OFF):
+        return timedelta(0)
+    left = (cancellation.due_at or cancellation.expires_at) - (now or timezone.now())
+    return max(left, timedelta(0))
 
 
 def _queued(cancellation: Cancellation, *, is_paused: bool) -> Outcome:
@@ -270,7 +287,7 @@ def _refused(cancellation: Cancellation) -> Outcome:
 
 
 _FOR_AN_ADMINISTRATOR = frozenset(
-    {"credentials", "access_denied", "cannot_decrypt", "switched_off", "private_address", "tls"}
+    {"credentials", "access_denied", "cannot_decrypt", "switched_off", "wrong_address", "tls"}
 )
 
 
@@ -646,6 +663,10 @@ def batch_notice(batch: Batch, progress: Progress, *, is_paused: bool) -> Outcom
     """How far a batch is, in words; never "done" while one outcome is open."""
     values = {"done": progress.done, "total": progress.total, "unclear": progress.unclear}
     sentences = [_("%(done)d of %(total)d are cancelled.") % values]
+    begins = batch.requested_at + settings.COOLING_OFF
+    if progress.is_moving and begins > timezone.now():
+        sentence = _("Nothing is sent before %(time)s: until then you can still stop all of it.")
+        sentences = [sentence % {"time": clock(begins, seconds=True)}]
     if progress.unclear:
         sentences.append(
             ngettext(
@@ -753,8 +774,8 @@ _FAILURES: Mapping[str, Promise | str] = {
     "deadline": gettext_lazy("%(provider)s does not answer in time."),
     "name_lookup": gettext_lazy("The address of %(provider)s cannot be found."),
     "tls": gettext_lazy("The secure connection to %(provider)s cannot be made."),
-    "private_address": gettext_lazy(
-        "The address of %(provider)s lies inside our own network, which is not allowed."
+    "wrong_address": gettext_lazy(
+        "The address of %(provider)s leads where this installation must not send anything."
     ),
     "unreadable": gettext_lazy("%(provider)s cannot be read at the moment."),
     "server_fault": gettext_lazy(

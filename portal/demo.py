@@ -43,7 +43,7 @@ def prepare_environment(arguments: Sequence[str] = ()) -> None:
         "HTTPS": "false",
         "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
         "CSRF_TRUSTED_ORIGINS": "",
-        "PROVIDER_PRIVATE_ADDRESSES": "true",
+        "REHEARSAL": "true",
         "PROVIDER_PACING": "false",
         "TIME_ZONE": "Europe/Amsterdam",
     }

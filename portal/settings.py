@@ -7,6 +7,7 @@ CREDENTIAL_KEYS the portal does not start.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -148,17 +149,17 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 
 # --- providers --------------------------------------------------------------------------------
 
-PROVIDER_PRIVATE_ADDRESSES = env.bool("PROVIDER_PRIVATE_ADDRESSES", default=False)
-"""True only for demo and tests: base URLs may be loopback and plain http."""
-_elsewhere = sorted(set(ALLOWED_HOSTS) - {"localhost", "127.0.0.1", "[::1]", "testserver"})
-if PROVIDER_PRIVATE_ADDRESSES and _elsewhere:
-    raise ImproperlyConfigured(
-        "PROVIDER_PRIVATE_ADDRESSES is for the demo and the tests, on this machine alone; an "
-        f"installation that is reached as {_elsewhere[0]} must not have it, or requests with our "
-        "keys could go to our own network."
-    )
+REHEARSAL = env.bool("REHEARSAL", default=False)
+"""
+Everything is practice: requests go to sandbox providers on this very machine and nowhere else, and
+every page says so. For training, the demo and the tests; never for an installation in use.
+"""
 PROVIDER_PACING = env.bool("PROVIDER_PACING", default=True)
 """False only for demo and tests: requests are not held to what the providers allow a minute."""
+COOLING_OFF = timedelta(seconds=env.int("COOLING_OFF_SECONDS", default=0))
+"""Between the press and the request: so long a cancellation can still be taken back."""
+if not timedelta(0) <= COOLING_OFF <= timedelta(minutes=5):
+    raise ImproperlyConfigured("COOLING_OFF_SECONDS lies between 0 and 300.")
 CANCELS_IN_FLIGHT = env.int("CANCELS_IN_FLIGHT", default=4)
 """Cancellations that may be under way at one connection at a time."""
 

@@ -166,6 +166,7 @@
     nameTheAct();
     showPicks();
     showTicked();
+    countDown();
     for (const one of document.querySelectorAll("[data-counter]")) count(one);
   }
 
@@ -363,6 +364,19 @@
     showAges();
   });
   setInterval(showAges, 5000);
+
+  // --- how long it can still be taken back: counted from here, whatever the clock of this machine says
+
+  const ends = new WeakMap();
+
+  function countDown() {
+    for (const one of document.querySelectorAll("[data-left]")) {
+      if (!ends.has(one)) ends.set(one, performance.now() + one.dataset.left * 1000);
+      const left = Math.max(0, Math.ceil((ends.get(one) - performance.now()) / 1000));
+      one.textContent = fill(words.ages.at(-1)[1], left);
+    }
+  }
+  setInterval(countDown, 500);
 
   // --- keyboard
 

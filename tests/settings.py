@@ -23,7 +23,7 @@ os.environ |= {
     "REDIS_URL": "",
     "DEBUG": "false",
     "HTTPS": "false",
-    "PROVIDER_PRIVATE_ADDRESSES": "true",
+    "REHEARSAL": "true",
     "PROVIDER_PACING": "false",
     "TIME_ZONE": "Europe/Amsterdam",
     # Playwright runs an event loop in the thread of the test; without this the ORM refuses to work.

@@ -23,6 +23,12 @@ def run(*args: str) -> str:
     return out.getvalue()
 
 
+@pytest.fixture(autouse=True)
+def _in_use(settings: Any, request: pytest.FixtureRequest) -> None:
+    """Addresses are judged as in an installation that is in use, unless a sandbox is to be read."""
+    settings.REHEARSAL = "desk" in request.fixturenames
+
+
 def connect(*args: str) -> str:
     return run("connect", *args)
 
@@ -124,10 +130,19 @@ def test_connect_refuses_what_cannot_work_in_one_line(args: tuple[str, ...], say
         "https://169.254.169.254",
     ],
 )
-def test_connect_refuses_our_own_network_in_production(base_url: str, settings: Any) -> None:
-    settings.PROVIDER_PRIVATE_ADDRESSES = False
-
+def test_connect_refuses_our_own_network_in_production(base_url: str) -> None:
     with pytest.raises(CommandError):
+        connect(*GOOD[:4], base_url, "--credential", "api_key=rgo-a")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "base_url", ["https://api.example.com", "http://10.0.0.8", "https://[::2]"]
+)
+def test_a_rehearsal_refuses_real_providers(base_url: str, settings: Any) -> None:
+    settings.REHEARSAL = True
+
+    with pytest.raises(CommandError, match="This installation is a rehearsal"):
         connect(*GOOD[:4], base_url, "--credential", "api_key=rgo-a")
 
 

@@ -405,9 +405,9 @@ def test_seed_replaces_and_the_file_keeps_it(tmp_path: Path) -> None:
 
 def test_command_is_refused_in_production(settings: LazySettings) -> None:
     """A sandbox beside real providers would be a trap."""
-    settings.PROVIDER_PRIVATE_ADDRESSES = False
+    settings.REHEARSAL = False
 
-    with pytest.raises(CommandError, match="The sandbox is for demo and tests"):
+    with pytest.raises(CommandError, match="The sandbox is for rehearsals"):
         call_command("sandbox", port=0)
 
 

@@ -43,7 +43,6 @@ def test_a_sound_installation_passes_the_deployment_check() -> None:
         ({"SECRET_KEY": ""}, "SECRET_KEY"),
         ({"CREDENTIAL_KEYS": ""}, "CREDENTIAL_KEYS"),
         ({"CREDENTIAL_KEYS": "not-a-fernet-key"}, "no Fernet key"),
-        ({"PROVIDER_PRIVATE_ADDRESSES": "true"}, "desk.example.com must not have it"),
     ],
 )
 def test_what_must_not_be_is_refused_with_what_to_mend(

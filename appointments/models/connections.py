@@ -110,7 +110,7 @@ class Connection(models.Model):
             base_url=self.base_url,
             credentials=self.credentials,
             time_zone=self.zone,
-            private_addresses=settings.PROVIDER_PRIVATE_ADDRESSES,
+            rehearsal=settings.REHEARSAL,
             gate=gate,
         )
         return provider_for(self.provider, account)

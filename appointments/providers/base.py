@@ -76,7 +76,7 @@ class Provider(ABC):
         self.http = http or ProviderHttp(
             account.base_url,
             headers=self.headers(account.credentials),
-            private_addresses=account.private_addresses,
+            rehearsal=account.rehearsal,
             default_wait=self.default_wait,
             gate=account.gate,
         )

@@ -111,7 +111,7 @@ class ProviderHttp:
         base_url: str,
         *,
         headers: Mapping[str, str],
-        private_addresses: bool = False,
+        rehearsal: bool = False,
         default_wait: int = 30,
         write_deadline: float = WRITE_DEADLINE,
         gate: Gate | None = None,
@@ -128,7 +128,7 @@ class ProviderHttp:
             "User-Agent": USER_AGENT,
             **headers,
         }
-        self.private_addresses = private_addresses
+        self.rehearsal = rehearsal
         self.default_wait = timedelta(seconds=default_wait)
         self.write_deadline = write_deadline
         self.gate = gate or Gate()
@@ -180,7 +180,7 @@ class ProviderHttp:
 
     def _client(self, *, keep_alive: bool) -> httpx.Client:
         transport = self._transport or _GuardedTransport(
-            private_addresses=self.private_addresses, keep_alive=keep_alive
+            rehearsal=self.rehearsal, keep_alive=keep_alive
         )
         return httpx.Client(
             base_url=self.base_url,
@@ -297,12 +297,12 @@ class _NoSuchName(httpcore.ConnectError):
     pass
 
 
-class _PrivateAddress(httpcore.ConnectError):
+class _WrongAddress(httpcore.ConnectError):
     pass
 
 
 _CODES: tuple[tuple[type[BaseException], str], ...] = (
-    (_PrivateAddress, "private_address"),
+    (_WrongAddress, "wrong_address"),
     (_NoSuchName, "name_lookup"),
     (ssl.SSLError, "tls"),
     (httpx.TimeoutException, "deadline"),
@@ -391,8 +391,8 @@ class _DeadlineStream(httpcore.NetworkStream):
 class _DeadlineBackend(httpcore.SyncBackend):
     """Looks the name up, refuses our own network, connects: all before the deadline."""
 
-    def __init__(self, *, private_addresses: bool) -> None:
-        self.private_addresses = private_addresses
+    def __init__(self, *, rehearsal: bool) -> None:
+        self.rehearsal = rehearsal
 
     def connect_tcp(
         self,
@@ -430,8 +430,9 @@ class _DeadlineBackend(httpcore.SyncBackend):
         except (OSError, UnicodeError) as error:
             raise _NoSuchName("name lookup") from error
         addresses = [str(entry[4][0]) for entry in found]
-        if not self.private_addresses and not all(is_public(one) for one in addresses):
-            raise _PrivateAddress("private address")
+        is_allowed = is_this_machine if self.rehearsal else is_public
+        if not all(is_allowed(one) for one in addresses):
+            raise _WrongAddress("wrong address")
         return list(dict.fromkeys(addresses))
 
 
@@ -450,6 +451,11 @@ def is_public(address: str) -> bool:
     return parsed.is_global and not parsed.is_multicast
 
 
+def is_this_machine(address: str) -> bool:
+    """Whether *address* never leaves this machine: there a rehearsal's providers are."""
+    return ipaddress.ip_address(address.split("%")[0]).is_loopback
+
+
 @cache
 def _tls() -> ssl.SSLContext:
     """One context for all: building one costs about 45 ms of CPU."""
@@ -461,12 +467,12 @@ def _tls() -> ssl.SSLContext:
 class _GuardedTransport(httpx.HTTPTransport):
     """httpx's transport over our network backend, which httpx has no argument for."""
 
-    def __init__(self, *, private_addresses: bool, keep_alive: bool) -> None:
+    def __init__(self, *, rehearsal: bool, keep_alive: bool) -> None:
         super().__init__(verify=_tls(), trust_env=False)
         self._pool = httpcore.ConnectionPool(
             ssl_context=_tls(),
             max_connections=4,
             max_keepalive_connections=4 if keep_alive else 0,
             keepalive_expiry=30.0,
-            network_backend=_DeadlineBackend(private_addresses=private_addresses),
+            network_backend=_DeadlineBackend(rehearsal=rehearsal),
         )

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
@@ -173,7 +174,7 @@ def _record(batch: Batch, versions: Mapping[int, str]) -> None:
     ConcernedPerson.objects.bulk_create(person for one in intents for person in concerned(one))
     batch.save(update_fields=("excluded",))
     for pk in lanes_of:
-        wake(CALL_IN, pk)
+        wake(CALL_IN, pk, at=batch.requested_at + settings.COOLING_OFF)
 
 
 def _waiting_at(connection: Connection) -> int:
@@ -194,7 +195,7 @@ def _intent(batch: Batch, row: Appointment, *, place: int) -> Cancellation:
     wish = Wish(reason=batch.reason, note=batch.note, email=_email(row))
     one = intent(row, by=batch.requested_by, wish=wish, form_key=uuid4(), now=batch.requested_at)
     one.batch = batch
-    one.expires_at = batch.requested_at + _lifetime(row.connection, place)
+    one.expires_at = batch.requested_at + settings.COOLING_OFF + _lifetime(row.connection, place)
     one.due_at, one.why = one.expires_at, lanes.QUEUED
     return one
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
@@ -29,6 +30,7 @@ from appointments.models import (
 )
 from appointments.models.cancellations import Event, IllegalTransition, State
 from appointments.services.facts import facts_of
+from appointments.services.lanes import COOLING_OFF
 from appointments.services.queue import PROCESS_CANCELLATION, wake
 
 LIFETIME = timedelta(minutes=10)
@@ -195,8 +197,9 @@ def intent(
         expected=facts_of(row).as_json(),
         requested_by=by,
         requested_at=now,
-        expires_at=now + LIFETIME,
-        due_at=now,
+        expires_at=now + settings.COOLING_OFF + LIFETIME,
+        due_at=now + settings.COOLING_OFF,
+        why=COOLING_OFF if settings.COOLING_OFF else "",
     )
 
 
@@ -234,7 +237,7 @@ def _record(row: Appointment, *, by: User, wish: Wish, form_key: UUID) -> Cancel
     cancellation.save()
     asked(cancellation).save()
     ConcernedPerson.objects.bulk_create(concerned(cancellation))
-    wake(PROCESS_CANCELLATION, cancellation.pk)
+    wake(PROCESS_CANCELLATION, cancellation.pk, at=cancellation.due_at)
     return cancellation
 
 

@@ -14,7 +14,7 @@ from appointments.domain import ProviderError
 from appointments.models import Connection
 from appointments.providers.base import BadCredentials
 from appointments.providers.registry import PROVIDERS
-from appointments.providers.transport import is_public
+from appointments.providers.transport import is_public, is_this_machine
 from appointments.services import limits
 from appointments.services.limits import Urgency
 from appointments.services.sync import sync_soon
@@ -99,7 +99,13 @@ def checked_base_url(text: str) -> str:
         raise BadConnection("The base URL must be an address as https://api.example.com.")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise BadConnection("The base URL must hold no login, no query and no fragment.")
-    if not settings.PROVIDER_PRIVATE_ADDRESSES:
+    if settings.REHEARSAL:
+        if not _is_here(host):
+            raise BadConnection(
+                "This installation is a rehearsal: the base URL must be that of a sandbox on this "
+                "machine, as http://127.0.0.1:9100/meetergo."
+            )
+    else:
         if parts.scheme != "https":
             raise BadConnection("The base URL must begin with https://.")
         if port not in (None, 443):
@@ -107,6 +113,10 @@ def checked_base_url(text: str) -> str:
         if host == "localhost" or (_is_address(host) and not is_public(host)):
             raise BadConnection("The base URL must not lie inside our own network.")
     return text.rstrip("/")
+
+
+def _is_here(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and is_this_machine(host))
 
 
 def _is_address(host: str) -> bool:

@@ -25,6 +25,8 @@ from appointments.models.cancellations import AnswerKind, State
 from appointments.services import limits
 from appointments.services.queue import CALL_IN, PROCESS_CANCELLATION, wake
 
+COOLING_OFF = "cooling_off"
+"""Why a cancellation waits: whoever asked for it may still think again."""
 QUEUED = "queued"
 """Why a cancellation waits: others of its connection go first."""
 NOT_SENT_MOST = 3
@@ -93,7 +95,11 @@ def call_in(connection_id: int, *, or_later: bool = True) -> None:
     if room <= 0:
         return
     waiting = here.filter(
-        ~BatchLane.objects.of_cancellation(), state=State.REQUESTED, why=QUEUED, lease_until=None
+        ~BatchLane.objects.of_cancellation(),
+        state=State.REQUESTED,
+        why=QUEUED,
+        lease_until=None,
+        requested_at__lte=now - settings.COOLING_OFF,
     ).order_by(F("batch").asc(nulls_first=True), "requested_at", "pk")
     called = list(waiting.values_list("pk", flat=True)[:room])
     if not called:

@@ -200,9 +200,12 @@ def _advance(cancellation: Cancellation) -> None:
     _settle(cancellation, call, outcome)
 
 
+_NO_CAUSE = ("", lanes.COOLING_OFF, lanes.QUEUED)
+
+
 def _lifetime_over(cancellation: Cancellation) -> str:
     """What kept it from being sent, if more is known than that its turn never came."""
-    return "lifetime_over" if cancellation.why in ("", lanes.QUEUED) else cancellation.why
+    return "lifetime_over" if cancellation.why in _NO_CAUSE else cancellation.why
 
 
 # --- look -------------------------------------------------------------------------------------

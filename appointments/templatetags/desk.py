@@ -31,6 +31,12 @@ def icon(name: str) -> SafeString:
 
 
 @register.simple_tag
+def is_rehearsal() -> bool:
+    """Whether all of this is practice, which every page and dialog has to say."""
+    return bool(settings.REHEARSAL)
+
+
+@register.simple_tag
 def unsettled_count() -> int:
     """How many outcomes wait to be found out; few, so they may be counted."""
     bookings = Booking.objects.filter(state__in=(Booking.State.UNKNOWN, Booking.State.NEEDS_HUMAN))

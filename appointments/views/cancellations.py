@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from math import ceil
 from typing import Any, assert_never
 from urllib.parse import parse_qs, urlsplit
 
@@ -59,6 +60,7 @@ from appointments.wording import (
     JUST,
     change_sentence,
     consequence,
+    cooling_off,
     failure,
     freshness,
     policy_notice,
@@ -477,11 +479,13 @@ def state_context(cancellation: Cancellation, *, is_silent: bool) -> dict[str, A
     delay = _next_look(cancellation)
     appointment = cancellation.appointment
     silent = silence(cancellation) if is_silent and cancellation.is_moving else ""
-    seen = (cancellation.state, cancellation.why, cancellation.due_at, cancellation.later_ones)
+    outcome = outcome_of(cancellation)
+    seen = (outcome.title, cancellation.why, cancellation.due_at, cancellation.later_ones)
     return {
         "cancellation": cancellation,
         "appointment": appointment,
-        "outcome": outcome_of(cancellation),
+        "outcome": outcome,
+        "cooling_off": ceil(cooling_off(cancellation) / timedelta(seconds=1)),
         "poll_delay": delay,
         "token": token_of(seen, delay, silent),
         "silence": silent,

@@ -49,7 +49,7 @@ WORDS: Mapping[str, Promise] = {
     Status.OTHER: gettext_lazy("Unclear"),
 }
 OPEN_WORDS: Mapping[str, Promise] = {
-    State.REQUESTED: gettext_lazy("Cancelling"),
+    State.REQUESTED: gettext_lazy("To be cancelled"),
     State.SENDING: gettext_lazy("Cancelling"),
     State.UNKNOWN: gettext_lazy("Outcome unknown"),
     State.NEEDS_HUMAN: gettext_lazy("Needs a person"),

@@ -812,7 +812,7 @@ class Desk:
     def connect(self, credentials: Mapping[str, str]) -> Provider:
         base_url = self.server.base_url("carevalidate")
         account = Account(
-            base_url=base_url, credentials=credentials, time_zone=ZONE, private_addresses=True
+            base_url=base_url, credentials=credentials, time_zone=ZONE, rehearsal=True
         )
         return CareValidate(account)
 

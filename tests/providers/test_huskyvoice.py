@@ -1264,7 +1264,7 @@ def connect(server: SandboxServer) -> Iterator[Connect]:
             base_url=server.base_url("huskyvoice"),
             credentials={"api_key": key},
             time_zone=KOLKATA,
-            private_addresses=True,
+            rehearsal=True,
         )
         made.append(HuskyVoice(account))
         return made[-1]

@@ -1074,7 +1074,7 @@ def connected(server: SandboxServer, credentials: Mapping[str, str]) -> Meetergo
             base_url=server.base_url(SLUG),
             credentials=credentials,
             time_zone=BERLIN,
-            private_addresses=True,
+            rehearsal=True,
         )
     )
 

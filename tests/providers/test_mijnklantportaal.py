@@ -619,7 +619,7 @@ def _connected(server: SandboxServer, **credentials: str) -> MijnKlantportaal:
         base_url=server.base_url(SLUG),
         credentials={**MijnKlantportaalWorld.credentials, **credentials},
         time_zone=AMSTERDAM,
-        private_addresses=True,
+        rehearsal=True,
     )
     return MijnKlantportaal(account)
 

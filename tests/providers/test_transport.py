@@ -105,11 +105,11 @@ def serving(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) -> Itera
         server.stop()
 
 
-def client(url: str, *, private_addresses: bool = True, write_deadline: float = 5) -> ProviderHttp:
+def client(url: str, *, rehearsal: bool = True, write_deadline: float = 5) -> ProviderHttp:
     return ProviderHttp(
         url,
         headers={"Authorization": f"Bearer {SECRET}"},
-        private_addresses=private_addresses,
+        rehearsal=rehearsal,
         write_deadline=write_deadline,
     )
 
@@ -261,18 +261,27 @@ def test_unknown_name_is_not_sent() -> None:
 def test_private_address_is_not_connected_to() -> None:
     """The address is looked at when connecting: the server sees no connection at all."""
     with serving(answering(OK)) as server, pytest.raises(NotSent) as raised:
-        cancel(client(server.url, private_addresses=False))
+        cancel(client(server.url, rehearsal=False))
 
-    assert raised.value.why == "private_address"
+    assert raised.value.why == "wrong_address"
     assert server.connections == 0
 
 
 def test_private_name_is_not_connected_to() -> None:
     """A harmless name that leads into our own network is refused by where it leads."""
     with serving(answering(OK)) as server, pytest.raises(NotSent):
-        cancel(client(f"http://localhost:{server.port}", private_addresses=False))
+        cancel(client(f"http://localhost:{server.port}", rehearsal=False))
 
     assert server.connections == 0
+
+
+@pytest.mark.parametrize("address", ["http://10.0.0.8", "http://192.0.2.1", "http://[2001:db8::1]"])
+def test_a_rehearsal_reaches_nobody_but_this_machine(address: str) -> None:
+    """Whatever an administrator typed, practice cannot mail a real patient."""
+    with pytest.raises(NotSent) as raised:
+        cancel(client(address))
+
+    assert raised.value.why == "wrong_address"
 
 
 def test_self_signed_certificate_is_not_sent(tmp_path: Path) -> None:

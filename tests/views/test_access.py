@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from appointments.models import Appointment, Cancellation
 from appointments.services.cancel import Wish, ask_to_cancel
+from tests.desk import Desk
 from tests.views.conftest import HTMX, POLL, Book
 
 PAGES = (
@@ -186,3 +188,21 @@ def test_without_any_permission_a_page_says_whom_to_ask(db: None) -> None:
         answer = client.get(page)
         assert answer.status_code == 403
         assert b"Ask an administrator" in answer.content
+
+
+def test_a_rehearsal_says_so_on_every_page(
+    client: Client, staff: User, settings: Any, desk: Desk
+) -> None:
+    """Also before the login and in the dialog; and nowhere in an installation that is in use."""
+    row = desk.book("meetergo")
+    pages = ("/login/", "/", "/unsettled/", "/activity/", f"/appointments/{row.pk}/cancel/")
+    for is_rehearsal in (True, False):
+        settings.REHEARSAL = is_rehearsal
+        client.logout()
+        for page in pages:
+            says = "the providers are a sandbox" in client.get(page, follow=True).content.decode()
+            assert says == is_rehearsal, page
+            client.force_login(staff)
+    settings.REHEARSAL = True
+    dialog = client.get(pages[-1], headers={"HX-Request": "true"}).content.decode()
+    assert "Rehearsal: nothing is cancelled, and nobody is mailed." in dialog

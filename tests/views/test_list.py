@@ -310,7 +310,7 @@ def test_a_poll_after_a_change_gets_the_list_alone(web: Client, book: Book, staf
     page = answer.content.decode()
     assert answer.status_code == 200
     assert page.strip().startswith('<div id="list"')
-    assert "Cancelling" in page
+    assert "To be cancelled" in page
     assert known(page) != token
 
 

@@ -29,10 +29,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        if not settings.PROVIDER_PRIVATE_ADDRESSES:
+        if not settings.REHEARSAL:
             raise CommandError(
-                "The sandbox is for demo and tests: "
-                "set PROVIDER_PRIVATE_ADDRESSES=true there, and nowhere else."
+                "The sandbox is for rehearsals, demo and tests: set REHEARSAL=true there, and "
+                "nowhere else."
             )
         sandbox = _built(options["file"])
         if options["seed"]:
