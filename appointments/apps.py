@@ -1,6 +1,7 @@
 """The one app."""
 
 from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import post_migrate
 
 
@@ -9,9 +10,10 @@ class AppointmentsConfig(AppConfig):
     verbose_name = "Appointments"
 
     def ready(self) -> None:
-        from appointments import checks, roles
+        from appointments import checks, languages, roles
         from appointments.models import ledger_triggers
 
         checks.register_all()
         post_migrate.connect(ledger_triggers.create_after_migrate, sender=self)
         post_migrate.connect(roles.make_groups, sender=self)
+        user_logged_in.connect(languages.recall, dispatch_uid="language")

@@ -45,5 +45,6 @@ urlpatterns = [
         name="login",
     ),
     path("logout/", session.leave, name="logout"),
+    path("language/", session.language, name="language"),
     path("healthz", health.healthz, name="healthz"),
 ]

@@ -208,12 +208,12 @@ def _confirmed(cancellation: Cancellation) -> Outcome:
 def _confirmed_title(cancellation: Cancellation) -> str:
     if cancellation.why == "whole_cancelled":
         return _("The whole appointment is cancelled, not only %(name)s") % {
-            "name": cancellation.attendee_name
+            "name": cancellation.person
         }
     match Scope(cancellation.scope):
         case Scope.ATTENDEE:
             return _("%(name)s was removed; the appointment goes on") % {
-                "name": cancellation.attendee_name
+                "name": cancellation.person
             }
         case Scope.FOLLOWING:
             return _later_title(cancellation.later_ones)
@@ -602,7 +602,7 @@ def _cancelled_before(cancellation: Cancellation, *, viewer: Any) -> str:
 def removed_before(cancellation: Cancellation, *, viewer: Any) -> str:
     """Who was faster with removing one person of a group."""
     return _("%(who)s was removed by %(name)s %(when)s. Nothing else was sent.") % {
-        "who": cancellation.attendee_name,
+        "who": cancellation.person,
         "name": _("you")
         if cancellation.requested_by == viewer
         else person(cancellation.requested_by),

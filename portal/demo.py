@@ -46,6 +46,7 @@ def prepare_environment(arguments: Sequence[str] = ()) -> None:
         "REHEARSAL": "true",
         "PROVIDER_PACING": "false",
         "TIME_ZONE": "Europe/Amsterdam",
+        "LANGUAGE_CODE": "en",
     }
 
 

@@ -26,6 +26,7 @@ os.environ |= {
     "REHEARSAL": "true",
     "PROVIDER_PACING": "false",
     "TIME_ZONE": "Europe/Amsterdam",
+    "LANGUAGE_CODE": "en",
     # Playwright runs an event loop in the thread of the test; without this the ORM refuses to work.
     "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
 }

@@ -224,7 +224,12 @@ class Attendee(models.Model):
     @property
     def label(self) -> str:
         """What to call this person: name, or what is known instead."""
-        return name_of(self.name or self.email or self.phone)
+        return name_of(self.known_as)
+
+    @property
+    def known_as(self) -> str:
+        """Name, address or number; empty if the provider gave none of them."""
+        return self.name or self.email or self.phone
 
 
 def name_of(known: str) -> str:

@@ -182,6 +182,7 @@ class Cancellation(models.Model):
     scope = models.CharField(max_length=12, choices=[(one.value, one.value) for one in Scope])
     attendee_external_id = models.CharField(max_length=200, blank=True)
     attendee_name = models.TextField(blank=True)
+    """As `Attendee.known_as`, which may be empty; `person` is what staff read."""
     series_key = models.TextField(blank=True)
     """Meeting type and address: what "this and later ones" may touch, since no provider names
     its series."""
@@ -265,6 +266,11 @@ class Cancellation(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("cancellation", args=[self.pk])
+
+    @property
+    def person(self) -> str:
+        """What to call whom it removes from a group; empty if it removes nobody alone."""
+        return name_of(self.attendee_name) if self.scope == Scope.ATTENDEE else ""
 
     @property
     def is_open(self) -> bool:

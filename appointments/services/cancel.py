@@ -189,7 +189,7 @@ def intent(
         external_id=row.external_id,
         scope=wish.scope,
         attendee_external_id=wish.attendee.external_id if wish.attendee else "",
-        attendee_name=wish.attendee.label if wish.attendee else "",
+        attendee_name=wish.attendee.known_as if wish.attendee else "",
         series_key=series_key(row),
         email=wish.email,
         reason=wish.reason,

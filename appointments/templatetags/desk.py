@@ -37,6 +37,12 @@ def is_rehearsal() -> bool:
 
 
 @register.simple_tag
+def languages() -> list[tuple[str, str]]:
+    """Code and name of each language, the name in itself."""
+    return list(settings.LANGUAGES)
+
+
+@register.simple_tag
 def unsettled_count() -> int:
     """How many outcomes wait to be found out; few, so they may be counted."""
     bookings = Booking.objects.filter(state__in=(Booking.State.UNKNOWN, Booking.State.NEEDS_HUMAN))

@@ -130,7 +130,7 @@ def _row(cancellation: Cancellation) -> dict[str, Any]:
     return {
         "cancellation": cancellation,
         "owner": person(cancellation.requested_by),
-        "who": cancellation.attendee_name or appointment.who,
+        "who": cancellation.person or appointment.who,
         "scope": scope_words(cancellation),
         "when": at,
         "day": day_title(at.day, today=timezone.localdate()),

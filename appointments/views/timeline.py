@@ -103,7 +103,7 @@ def scope_words(cancellation: Cancellation) -> str:
     """What it is meant to take away."""
     match Scope(cancellation.scope):
         case Scope.ATTENDEE:
-            return _("Only %(name)s") % {"name": cancellation.attendee_name}
+            return _("Only %(name)s") % {"name": cancellation.person}
         case Scope.FOLLOWING:
             return _("This and all later occurrences")
         case Scope.WHOLE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 
 from appointments.models import Connection, SyncRun
 from appointments.services.sync import sync
@@ -17,6 +17,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--connection", metavar="NAME", default="")
 
+    @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         connections = Connection.objects.active()
         if options["connection"]:
