@@ -48,9 +48,11 @@ def moment_long(at: datetime) -> str:
 
 def stamp(at: datetime) -> str:
     """`3 November 2026, 10:42:07`."""
-    return f"{written(at, pgettext('date', 'j F Y'))}, {at:%H:%M:%S}"
+    day = written(at, pgettext("date", "j F Y"))
+    return f"{day}, {at:%H:%M:%S}"
 
 
 def stamp_short(at: datetime) -> str:
     """`3 Nov 10:42:07`."""
-    return f"{written(at, pgettext('date', 'j M'))} {at:%H:%M:%S}"
+    day = written(at, pgettext("date", "j M"))
+    return f"{day} {at:%H:%M:%S}"
