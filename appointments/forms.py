@@ -464,6 +464,16 @@ SCHEDULE_LABELS = {
 }
 
 
+_CHOICES = {
+    "google_conference": gettext_lazy("Google conference"),
+    "zoom_conference": gettext_lazy("Zoom conference"),
+    "gotomeeting_conference": gettext_lazy("GoToMeeting conference"),
+    "microsoft_teams_conference": gettext_lazy("Microsoft Teams conference"),
+    "webex_conference": gettext_lazy("Webex conference"),
+}
+"""Codes of providers that staff choose among; other choices are read as they are."""
+
+
 class MomentInput(forms.DateTimeInput):
     input_type = "datetime-local"
 
@@ -539,7 +549,7 @@ class ScheduleForm(forms.Form):
 
     def _choices(self, one: ScheduleField) -> list[Any]:
         if one.choices:
-            return [(value, value.replace("_", " ").capitalize()) for value in one.choices]
+            return [(value, _CHOICES.get(value, value)) for value in one.choices]
         match one.name:
             case "service":
                 return [(one.external_id, one.name) for one in self.offers.services]
