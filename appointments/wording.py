@@ -820,7 +820,8 @@ def failing_notice(connection: Connection, *, now: datetime | None = None) -> No
         "since": capfirst(freshness(connection)),
     }
     if health.next_sync_at <= (now or timezone.now()):
-        return Notice(sentence=f"{sentence} {_('It is being tried again.')}", tone="bad")
+        again = _("It is being tried again.")
+        return Notice(sentence=f"{sentence} {again}", tone="bad")
     again = _("Next try at %(time)s.") % {"time": moment(health.next_sync_at)}
     return Notice(sentence=f"{sentence} {again}", tone="bad", read_now=connection.pk)
 

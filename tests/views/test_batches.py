@@ -248,7 +248,7 @@ def test_those_that_are_left_can_be_chosen_again(desk: Desk, signed_in: Client) 
 
     page = signed_in.get(f"/batches/{batch.pk}/").content.decode()
 
-    assert "Choose the one that is left again…" in page
+    assert "Choose 1 that is left again…" in page
     assert re.findall(r'name="pick" value="(\d+)"', page) == [str(left.pk)]
 
 

@@ -411,11 +411,11 @@ def test_a_batch_from_the_review_to_the_calls(desk: Desk, signed_in: Client) -> 
     rows = [*several(desk, "meetergo", 11), *several(desk, "huskyvoice", 2)]
     rows += [desk.book("carevalidate"), desk.book("mijnklantportaal")]
     desk.ask(rows[-1])
-    review = signed_in.post("/batches/review/", {"pick": [one.pk for one in rows]})
+    review = signed_in.post("/batches/review/", {"pick": [one.pk for one in rows]}, follow=True)
     sent = filled(read(review))
-    read(signed_in.post("/batches/review/", {"pick": []}))
-    read(signed_in.post("/batches/review/", {"pick": [rows[-1].pk]}))
-    read(signed_in.post("/batches/review/", {"pick": [rows[0].pk]}))
+    read(signed_in.post("/batches/review/", {"pick": []}, follow=True))
+    read(signed_in.post("/batches/review/", {"pick": [rows[-1].pk]}, follow=True))
+    read(signed_in.post("/batches/review/", {"pick": [rows[0].pk]}, follow=True))
     read(signed_in.post("/batches/", sent | {"count": "3"}), 422)
     read(signed_in.post("/batches/", sent | {"row": []}), 422)
     read(signed_in.post("/batches/", sent | {"form_key": "no", "reason": "1" * 9000}), 422)
