@@ -10,6 +10,7 @@ from appointments.views import (
     bookings,
     cancellations,
     health,
+    saved,
     session,
 )
 
@@ -18,6 +19,10 @@ urlpatterns = [
     path("appointments/<int:pk>/", appointments.detail, name="appointment"),
     path("appointments/<int:pk>/cancel/", cancellations.cancel, name="cancel"),
     path("appointments/<int:pk>/look/", cancellations.look, name="look"),
+    path("views/", saved.index, name="saved-views"),
+    path("views/<int:pk>/rename/", saved.rename, name="rename-view"),
+    path("views/<int:pk>/delete/", saved.delete, name="delete-view"),
+    path("views/<int:pk>/start/", saved.start, name="start-view"),
     path("cancellations/<int:pk>/", cancellations.outcome, name="cancellation"),
     path("cancellations/<int:pk>/take-back/", cancellations.withdraw, name="take-back"),
     path("cancellations/<int:pk>/read-again/", cancellations.reread, name="read-again"),

@@ -13,6 +13,7 @@ from appointments.models.cancellations import (
     ReasonPreset,
 )
 from appointments.models.connections import Connection, ConnectionHealth, SyncRun
+from appointments.models.filters import SavedFilter
 from appointments.models.workers import WorkerPulse
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "ProviderCall",
     "ReasonPreset",
     "RequestBudget",
+    "SavedFilter",
     "SyncRun",
     "WorkerPulse",
 ]
