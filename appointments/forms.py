@@ -114,6 +114,9 @@ class FilterForm(forms.Form):
     exact wins: `day` over `from` and `to`, these over `range`.
     """
 
+    NAMES = frozenset({"q", "provider", "connection", "status", "range", "from", "to", "with"})
+    """What can stand in an address of the list."""
+
     q = forms.CharField(label=gettext_lazy("Search"), required=False, max_length=200)
     provider = forms.ChoiceField(label=gettext_lazy("Provider"), required=False)
     connection = forms.ChoiceField(label=gettext_lazy("Account"), required=False)

@@ -12,6 +12,7 @@ from django.contrib.auth.decorators import permission_required
 from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -28,6 +29,7 @@ from appointments.views.filters import (
     Span,
     Wanted,
     address,
+    query_of,
     without,
 )
 from appointments.views.polling import knows, token_of
@@ -100,7 +102,7 @@ def detail(request: StaffRequest, pk: int) -> HttpResponse:
         pk=pk,
     )
     is_fragment = wants_fragment(request)
-    context = detail_context(request, appointment)
+    context = detail_context(request, appointment) | _place(request, appointment)
     context["is_page"] = not is_fragment or "page" in request.GET
     name = "appointments/detail.html" + ("#panel" if is_fragment else "")
     return render(request, name, context)
@@ -130,6 +132,7 @@ def _list_context(request: StaffRequest, *, wanted: Wanted, shown: Slice) -> dic
             connections=connections,
             may_cancel=may_cancel,
             query=form.cleaned_data.get("q", ""),
+            filters=query_of(kept),
         ),
         "may_pick": may_cancel,
         "zone": settings.TIME_ZONE,
@@ -270,6 +273,26 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
         "timeline": timeline(appointment, cancellations),
         "freshness": freshness(appointment.connection),
         "zone": settings.TIME_ZONE,
+    }
+
+
+def _place(request: StaffRequest, appointment: Appointment) -> dict[str, Any]:
+    """Where *appointment* stands in the list that it was opened from; nothing if from elsewhere."""
+    if not FilterForm.NAMES & set(request.GET):
+        return {"back": reverse("appointments")}
+    wanted = Wanted.by(request.GET, Accounts.read())
+    query = query_of(wanted.kept)
+
+    def beside(pk: int | None) -> str:
+        return f"{reverse('appointment', args=[pk])}?{query}" if pk else ""
+
+    previous, following = wanted.around(appointment)
+    return {
+        "back": address(wanted.kept),
+        "filters": query,
+        "is_in_list": True,
+        "previous": beside(previous),
+        "next": beside(following),
     }
 
 

@@ -115,6 +115,16 @@ class Wanted:
         found = self.of_any_day().from_day(self.span.first)
         return found.to_day(self.span.last) if self.span.last else found
 
+    def around(self, appointment: Appointment) -> tuple[int | None, int | None]:
+        """Keys of the bookings in front of and behind *appointment*, on whatever page they are."""
+        place, found = (appointment.sorts_at, appointment.pk), self.found()
+        earlier = found.filter(sorts_at__lte=appointment.sorts_at).before(*place)
+        later = found.filter(sorts_at__gte=appointment.sorts_at).after(*place)
+        return (
+            earlier.order_by("-sorts_at", "-pk").values_list("pk", flat=True).first(),
+            later.in_order().values_list("pk", flat=True).first(),
+        )
+
     def of_any_day(self) -> AppointmentQuerySet:
         """The bookings that the filters leave, whatever the days."""
         # By exclusion: a list of what is in would tempt the database to sort it all anew.

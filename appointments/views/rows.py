@@ -155,9 +155,7 @@ def slice_of(found: AppointmentQuerySet, *, after: str = "", before: str = "") -
 
 def _backwards(found: AppointmentQuerySet, key: tuple[datetime, int]) -> Slice:
     sorts_at, pk = key
-    found = found.filter(sorts_at__lte=sorts_at).filter(
-        Q(sorts_at__lt=sorts_at) | Q(sorts_at=sorts_at, pk__lt=pk)
-    )
+    found = found.filter(sorts_at__lte=sorts_at).before(sorts_at, pk)
     raw = list(found.order_by("-sorts_at", "-pk").values(*_COLUMNS)[: PAGE_SIZE + 1])
     has_more = len(raw) > PAGE_SIZE
     raw = raw[:PAGE_SIZE][::-1]
@@ -185,14 +183,22 @@ def look_of(raw: Sequence[Raw], *, connections: Iterable[Connection]) -> str:
 
 
 def days_of(
-    raw: Sequence[Raw], *, connections: Mapping[int, Connection], may_cancel: bool, query: str = ""
+    raw: Sequence[Raw],
+    *,
+    connections: Mapping[int, Connection],
+    may_cancel: bool,
+    query: str = "",
+    filters: str = "",
 ) -> list[Day]:
     """
     The rows of a page by day, with the people and the newest cancellation of each.
 
-    Of a group, whoever *query* looks for stands first.
+    Of a group, whoever *query* looks for stands first. *filters* are those of the list, as they
+    follow the question mark: an opened appointment needs them to know what comes next.
     """
-    maker = _RowMaker(raw, connections=connections, may_cancel=may_cancel, query=query)
+    maker = _RowMaker(
+        raw, connections=connections, may_cancel=may_cancel, query=query, filters=filters
+    )
     today = timezone.localdate()
     rows = ((maker.day(one), maker.row(one)) for one in raw)
     return [
@@ -216,6 +222,7 @@ class _RowMaker:
         connections: Mapping[int, Connection],
         may_cancel: bool,
         query: str,
+        filters: str,
     ) -> None:
         pks = [one["pk"] for one in raw]
         self.connections, self.may_cancel = connections, may_cancel
@@ -224,7 +231,7 @@ class _RowMaker:
         self.cancellations = _newest_cancellations(pks)
         self.now, self.desk = timezone.now(), timezone.get_default_timezone()
         self.today = self.now.astimezone(self.desk).date()
-        self.root = reverse("appointments")
+        self.root, self.filters = reverse("appointments"), f"?{filters}" if filters else ""
         accounts = [one.provider for one in connections.values()]
         self.shared = {slug for slug in accounts if accounts.count(slug) > 1}
 
@@ -245,7 +252,7 @@ class _RowMaker:
             word, status = OPEN_WORDS[open_one.state], open_one.state
         return Row(
             pk=raw["pk"],
-            url=url,
+            url=f"{url}{self.filters}",
             cancel_url=f"{url}cancel/",
             start=when.start,
             end=when.end,
