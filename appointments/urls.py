@@ -10,6 +10,7 @@ from appointments.views import (
     bookings,
     cancellations,
     health,
+    paper,
     saved,
     session,
 )
@@ -19,6 +20,8 @@ urlpatterns = [
     path("appointments/<int:pk>/", appointments.detail, name="appointment"),
     path("appointments/<int:pk>/cancel/", cancellations.cancel, name="cancel"),
     path("appointments/<int:pk>/look/", cancellations.look, name="look"),
+    path("print/", paper.day_sheet, name="day-sheet"),
+    path("appointments.csv", paper.list_file, name="list-file"),
     path("views/", saved.index, name="saved-views"),
     path("views/<int:pk>/rename/", saved.rename, name="rename-view"),
     path("views/<int:pk>/delete/", saved.delete, name="delete-view"),

@@ -785,6 +785,22 @@ def freshness(connection: Connection, *, now: datetime | None = None) -> str:
     return _("read %(age)s ago") % {"age": age((now or timezone.now()) - health.read_at)}
 
 
+def read_moment(connection: Connection) -> str:
+    """When *connection* was read, for paper: `read Sat 21 Nov at 10:42`."""
+    health = getattr(connection, "health", None)
+    if health is None or health.read_at is None:
+        return _("never read")
+    local = timezone.localtime(health.read_at)
+    values = {"day": date_format(local, "D j M"), "time": f"{local:%H:%M:%S}"}
+    said = _("as read on %(day)s at %(time)s") % values
+    if not health.is_failing:
+        return said
+    return _("%(read)s, failing since %(since)s") % {
+        "read": said,
+        "since": moment(health.failing_since),
+    }
+
+
 def waiting_for_people(count: int) -> Notice:
     """An alarm about outcomes that wait for somebody for too long."""
     return Notice(

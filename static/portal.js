@@ -397,6 +397,7 @@
     "j": () => step(1),
     "k": () => step(-1),
     "c": cancelHere,
+    "p": () => document.querySelector("[data-sheet], [data-print]")?.click(),
     "?": () => help.showModal(),
   };
 

@@ -125,6 +125,7 @@ def _list_context(request: StaffRequest, *, wanted: Wanted, shown: Slice) -> dic
     return {
         "form": form,
         "kept": kept,
+        "filters": query_of(kept),
         "connections": [_connection_line(one) for one in connections.values()],
         "warnings": _warnings(connections.values()),
         "days": days_of(

@@ -112,8 +112,12 @@ class Wanted:
 
     def found(self) -> AppointmentQuerySet:
         """The bookings of these days that the filters leave."""
-        found = self.of_any_day().from_day(self.span.first)
-        return found.to_day(self.span.last) if self.span.last else found
+        return self.on(self.span)
+
+    def on(self, span: Span) -> AppointmentQuerySet:
+        """The bookings of the days of *span* that the filters leave."""
+        found = self.of_any_day().from_day(span.first)
+        return found.to_day(span.last) if span.last else found
 
     def around(self, appointment: Appointment) -> tuple[int | None, int | None]:
         """Keys of the bookings in front of and behind *appointment*, on whatever page they are."""
@@ -123,6 +127,13 @@ class Wanted:
         return (
             earlier.order_by("-sorts_at", "-pk").values_list("pk", flat=True).first(),
             later.in_order().values_list("pk", flat=True).first(),
+        )
+
+    def may_show(self, connection: Connection) -> bool:
+        """Whether the filters leave bookings of *connection*."""
+        slug, account = self.values.get("provider"), self.values.get("connection")
+        return (not slug or slug == connection.provider) and (
+            not account or account == str(connection.pk)
         )
 
     def of_any_day(self) -> AppointmentQuerySet:
@@ -172,7 +183,13 @@ def account_names() -> dict[str, str]:
 
 def in_words(query: Mapping[str, str], accounts: Mapping[str, str]) -> str:
     """*query* for people, as `meetergo · Booked · with Behrens · 7 days`."""
-    return " · ".join([*_bookings_in_words(query, accounts), _days_in_words(query)])
+    parts = (bookings_in_words(query, accounts), _days_in_words(query))
+    return " · ".join(part for part in parts if part)
+
+
+def bookings_in_words(query: Mapping[str, str], accounts: Mapping[str, str]) -> str:
+    """The same without the days; empty if there is no filter."""
+    return " · ".join(_bookings_in_words(query, accounts))
 
 
 def _bookings_in_words(query: Mapping[str, str], accounts: Mapping[str, str]) -> Iterator[str]:

@@ -93,3 +93,28 @@ def test_a_day_is_reached_by_its_date(page: Page, desk: Desk, log_in: LogIn) -> 
     page.get_by_label("Go to a day").fill("2027-02-03")
 
     page.wait_for_url("**/?status=booked&from=2027-02-03&to=2027-02-03")
+
+
+def test_the_day_sheet_prints_without_the_frame(page: Page, desk: Desk, log_in: LogIn) -> None:
+    """By key from the list; on paper there is nothing to press, and black on white."""
+    several(desk, "mijnklantportaal", 2)
+    log_in(page)
+    page.goto(f"{page.url}?from={desk.soon.date()}")
+
+    page.keyboard.press("p")
+    page.wait_for_url("**/print/?from=*")
+    expect(page.get_by_role("button", name="Print")).to_be_visible()
+    assert violations(page) == []
+
+    page.emulate_media(media="print", color_scheme="dark")
+    expect(page.locator("table")).to_be_visible()
+    for gone in (
+        page.locator(".bar"),
+        page.locator(".back"),
+        page.get_by_text("Print", exact=True),
+    ):
+        expect(gone).to_be_hidden()
+    paper = page.locator(".paper")
+    expect(paper).to_have_css("background-color", "rgb(255, 255, 255)")
+    expect(paper).to_have_css("color", "rgb(0, 0, 0)")
+    expect(page.locator("thead")).to_have_css("display", "table-header-group")

@@ -27,6 +27,8 @@ PAGES = (
     "/activity/",
     "/schedule/",
     "/views/",
+    "/print/",
+    "/appointments.csv",
     "/bookings/1/",
     "/logout/",
 )
