@@ -31,7 +31,6 @@ from appointments.domain import (
 )
 from appointments.models import Appointment, Attendee, ReasonPreset
 from appointments.models.appointments import fold
-from appointments.models.cancellations import State
 from appointments.models.filters import LONGEST_NAME, MOST_FILTERS
 from appointments.services.batch import TYPED_ABOVE
 from appointments.services.cancel import Wish, series_key
@@ -463,18 +462,28 @@ def _ticked_rows(data: Any) -> Iterable[tuple[int, str]]:
 class ActivityForm(forms.Form):
     """What the activity page shows; as in `FilterForm`, one wrong value spoils only itself."""
 
-    who = forms.ChoiceField(label=gettext_lazy("Who"), required=False)
-    state = forms.ChoiceField(
-        label=gettext_lazy("Outcome"),
-        required=False,
-        choices=[("", gettext_lazy("Any outcome")), *State.choices],
-    )
+    q = forms.CharField(label=gettext_lazy("Person"), required=False, max_length=200)
+    who = forms.ChoiceField(label=gettext_lazy("Asked for by"), required=False)
+    state = forms.ChoiceField(label=gettext_lazy("Outcome"), required=False)
+    provider = forms.ChoiceField(label=gettext_lazy("Provider"), required=False)
 
-    def __init__(self, data: Mapping[str, Any], *, people: Iterable[tuple[int, str]]) -> None:
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        *,
+        people: Iterable[tuple[int, str]],
+        states: Iterable[tuple[str, str]],
+        providers: Iterable[tuple[str, str]],
+    ) -> None:
         super().__init__(data)
+        self._offer("state", [("", _("Any outcome")), *states])
+        self._offer("provider", [("", _("All providers")), *providers])
+        self._offer("who", [("", _("Everybody")), *people])
         self.fields["from"] = DayField(label=_("From"))
         self.fields["to"] = DayField(label=_("To"))
-        self.fields["who"].choices = [("", _("Everybody")), *people]  # type: ignore[attr-defined]
+
+    def _offer(self, name: str, choices: Iterable[tuple[Any, str]]) -> None:
+        self.fields[name].choices = choices  # type: ignore[attr-defined]
 
     def clean(self) -> dict[str, Any]:
         first, last = self.cleaned_data.get("from"), self.cleaned_data.get("to")

@@ -40,6 +40,7 @@ urlpatterns = [
     path("batches/<int:pk>/calls/<int:person>/", batches.reached, name="reached"),
     path("unsettled/", activity.unsettled, name="unsettled"),
     path("activity/", activity.index, name="activity"),
+    path("activity.csv", activity.file, name="activity-file"),
     path("schedule/", bookings.schedule, name="schedule"),
     path("bookings/<int:pk>/", bookings.outcome, name="booking"),
     path(

@@ -1015,6 +1015,32 @@ def event_sentence(event: CancellationEvent) -> str:
     return str(_EVENTS[Event(event.event)])
 
 
+_IN_A_WORD: Mapping[State, Promise] = {
+    State.REQUESTED: gettext_lazy("Waiting"),
+    State.SENDING: gettext_lazy("Sending"),
+    State.CONFIRMED: gettext_lazy("Cancelled"),
+    State.ALREADY: gettext_lazy("Already cancelled"),
+    State.REFUSED: gettext_lazy("Refused"),
+    State.NOT_SENT: gettext_lazy("Not sent"),
+    State.WITHDRAWN: gettext_lazy("Withdrawn"),
+    State.UNKNOWN: gettext_lazy("Outcome unknown"),
+    State.NEEDS_HUMAN: gettext_lazy("Needs a person"),
+    State.SETTLED: gettext_lazy("Settled by hand"),
+}
+
+
+def state_choices() -> list[tuple[str, str]]:
+    """Every state, in the words of the tables."""
+    return [(state.value, str(word)) for state, word in _IN_A_WORD.items()]
+
+
+def in_a_word(cancellation: Cancellation) -> str:
+    """What came of *cancellation*, for tables; not *cancelled* if a later read contradicts it."""
+    if cancellation.contradicted_at is not None:
+        return _("Contradicted")
+    return str(_IN_A_WORD[State(cancellation.state)])
+
+
 # --- small words ------------------------------------------------------------------------------
 
 

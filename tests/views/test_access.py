@@ -25,6 +25,7 @@ PAGES = (
     "/cancellations/{asked}/read-again/",
     "/unsettled/",
     "/activity/",
+    "/activity.csv",
     "/schedule/",
     "/views/",
     "/print/",
