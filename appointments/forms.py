@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -30,7 +31,7 @@ from appointments.domain import (
 )
 from appointments.models import Appointment, Attendee, ReasonPreset
 from appointments.models.appointments import fold
-from appointments.models.cancellations import State
+from appointments.models.filters import LONGEST_NAME, MOST_FILTERS
 from appointments.services.batch import TYPED_ABOVE
 from appointments.services.cancel import Wish, series_key
 from appointments.services.schedule import Offers
@@ -94,12 +95,26 @@ class DayField(forms.DateField):
         )
 
 
+class Range(models.TextChoices):
+    """Days counted from today: an address with one of these shows other days tomorrow."""
+
+    UPCOMING = "upcoming", gettext_lazy("Upcoming")
+    TODAY = "today", gettext_lazy("Today")
+    TOMORROW = "tomorrow", gettext_lazy("Tomorrow")
+    WEEK = "week", gettext_lazy("7 days")
+    MONTH = "month", gettext_lazy("30 days")
+
+
 class FilterForm(forms.Form):
     """
     What the list shows, as it stands in the address.
 
-    One wrong value spoils only itself: `cleaned_data` holds the others.
+    One wrong value spoils only itself: `cleaned_data` holds the others. Of the days, what is more
+    exact wins: `day` over `from` and `to`, these over `range`.
     """
+
+    NAMES = frozenset({"q", "provider", "connection", "status", "range", "from", "to", "with"})
+    """What can stand in an address of the list."""
 
     q = forms.CharField(label=gettext_lazy("Search"), required=False, max_length=200)
     provider = forms.ChoiceField(label=gettext_lazy("Provider"), required=False)
@@ -125,6 +140,10 @@ class FilterForm(forms.Form):
         connections: Iterable[tuple[int, str]],
     ) -> None:
         super().__init__(data)
+        self.fields["range"] = forms.ChoiceField(
+            required=False, choices=Range.choices, widget=forms.HiddenInput
+        )
+        self.fields["day"] = DayField(label=_("Go to a day"))
         self.fields["from"] = DayField(label=_("From"))
         self.fields["to"] = DayField(label=_("To"))
         self.fields["with"] = forms.CharField(label=_("With"), required=False, max_length=100)
@@ -138,10 +157,46 @@ class FilterForm(forms.Form):
         field.error_messages["invalid_choice"] = _("There is no “%(value)s” here.")
 
     def clean(self) -> dict[str, Any]:
-        first, last = self.cleaned_data.get("from"), self.cleaned_data.get("to")
+        values = self.cleaned_data
+        if day := values.get("day"):
+            values["from"] = values["to"] = day
+        first, last = values.get("from"), values.get("to")
         if first and last and last < first:
             self.add_error("to", _("This day is before the first one."))
-        return self.cleaned_data
+        if first or last:
+            values["range"] = ""
+        return values
+
+
+NAME_TAKEN = gettext_lazy("You have one of this name already. Choose another name.")
+
+
+class SavedFilterForm(forms.Form):
+    """The name of a saved view, and whether the search belongs to it."""
+
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=LONGEST_NAME,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": gettext_lazy("Give it a name.")},
+    )
+    keep_search = forms.BooleanField(label=gettext_lazy("Keep the search too"), required=False)
+
+    def __init__(self, data: Mapping[str, Any], *, taken: Sequence[str]) -> None:
+        """*taken* are the names of this person's other saved views."""
+        super().__init__(data)
+        self.taken = taken
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if name.casefold() in {one.casefold() for one in self.taken}:
+            raise ValidationError(NAME_TAKEN)
+        if len(self.taken) >= MOST_FILTERS:
+            raise ValidationError(
+                _("You have %(count)d saved views, which is the most. Delete one first."),
+                params={"count": MOST_FILTERS},
+            )
+        return name
 
 
 # --- cancelling -------------------------------------------------------------------------------
@@ -425,18 +480,28 @@ def _ticked_rows(data: Any) -> Iterable[tuple[int, str]]:
 class ActivityForm(forms.Form):
     """What the activity page shows; as in `FilterForm`, one wrong value spoils only itself."""
 
-    who = forms.ChoiceField(label=gettext_lazy("Who"), required=False)
-    state = forms.ChoiceField(
-        label=gettext_lazy("Outcome"),
-        required=False,
-        choices=[("", gettext_lazy("Any outcome")), *State.choices],
-    )
+    q = forms.CharField(label=gettext_lazy("Person"), required=False, max_length=200)
+    who = forms.ChoiceField(label=gettext_lazy("Asked for by"), required=False)
+    state = forms.ChoiceField(label=gettext_lazy("Outcome"), required=False)
+    provider = forms.ChoiceField(label=gettext_lazy("Provider"), required=False)
 
-    def __init__(self, data: Mapping[str, Any], *, people: Iterable[tuple[int, str]]) -> None:
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        *,
+        people: Iterable[tuple[int, str]],
+        states: Iterable[tuple[str, str]],
+        providers: Iterable[tuple[str, str]],
+    ) -> None:
         super().__init__(data)
+        self._offer("state", [("", _("Any outcome")), *states])
+        self._offer("provider", [("", _("All providers")), *providers])
+        self._offer("who", [("", _("Everybody")), *people])
         self.fields["from"] = DayField(label=_("From"))
         self.fields["to"] = DayField(label=_("To"))
-        self.fields["who"].choices = [("", _("Everybody")), *people]  # type: ignore[attr-defined]
+
+    def _offer(self, name: str, choices: Iterable[tuple[Any, str]]) -> None:
+        self.fields[name].choices = choices  # type: ignore[attr-defined]
 
     def clean(self) -> dict[str, Any]:
         first, last = self.cleaned_data.get("from"), self.cleaned_data.get("to")

@@ -10,6 +10,8 @@ from appointments.views import (
     bookings,
     cancellations,
     health,
+    paper,
+    saved,
     session,
 )
 
@@ -19,6 +21,12 @@ urlpatterns = [
     path("appointments/<int:pk>/", appointments.detail, name="appointment"),
     path("appointments/<int:pk>/cancel/", cancellations.cancel, name="cancel"),
     path("appointments/<int:pk>/look/", cancellations.look, name="look"),
+    path("print/", paper.day_sheet, name="day-sheet"),
+    path("appointments.csv", paper.list_file, name="list-file"),
+    path("views/", saved.index, name="saved-views"),
+    path("views/<int:pk>/rename/", saved.rename, name="rename-view"),
+    path("views/<int:pk>/delete/", saved.delete, name="delete-view"),
+    path("views/<int:pk>/start/", saved.start, name="start-view"),
     path("cancellations/<int:pk>/", cancellations.outcome, name="cancellation"),
     path("cancellations/<int:pk>/take-back/", cancellations.withdraw, name="take-back"),
     path("cancellations/<int:pk>/read-again/", cancellations.reread, name="read-again"),
@@ -33,6 +41,7 @@ urlpatterns = [
     path("batches/<int:pk>/calls/<int:person>/", batches.reached, name="reached"),
     path("unsettled/", activity.unsettled, name="unsettled"),
     path("activity/", activity.index, name="activity"),
+    path("activity.csv", activity.file, name="activity-file"),
     path("schedule/", bookings.schedule, name="schedule"),
     path("bookings/<int:pk>/", bookings.outcome, name="booking"),
     path(

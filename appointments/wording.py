@@ -826,6 +826,22 @@ def failing_notice(connection: Connection, *, now: datetime | None = None) -> No
     return Notice(sentence=f"{sentence} {again}", tone="bad", read_now=connection.pk)
 
 
+def read_moment(connection: Connection) -> str:
+    """When *connection* was read, for paper: `read Sat 21 Nov at 10:42`."""
+    health = getattr(connection, "health", None)
+    if health is None or health.read_at is None:
+        return _("never read")
+    local = timezone.localtime(health.read_at)
+    values = {"day": day_short(local), "time": f"{local:%H:%M:%S}"}
+    said = _("as read on %(day)s at %(time)s") % values
+    if not health.is_failing:
+        return said
+    return _("%(read)s, failing since %(since)s") % {
+        "read": said,
+        "since": moment(health.failing_since),
+    }
+
+
 def waiting_for_people(count: int) -> Notice:
     """An alarm about outcomes that wait for somebody for too long."""
     return Notice(
@@ -1038,6 +1054,32 @@ _EVENTS: Mapping[Event, Promise] = {
 def event_sentence(event: CancellationEvent) -> str:
     """One step of the history, for the timeline."""
     return str(_EVENTS[Event(event.event)])
+
+
+_IN_A_WORD: Mapping[State, Promise] = {
+    State.REQUESTED: gettext_lazy("Waiting"),
+    State.SENDING: gettext_lazy("Sending"),
+    State.CONFIRMED: gettext_lazy("Cancelled"),
+    State.ALREADY: gettext_lazy("Already cancelled"),
+    State.REFUSED: gettext_lazy("Refused"),
+    State.NOT_SENT: gettext_lazy("Not sent"),
+    State.WITHDRAWN: gettext_lazy("Withdrawn"),
+    State.UNKNOWN: gettext_lazy("Outcome unknown"),
+    State.NEEDS_HUMAN: gettext_lazy("Needs a person"),
+    State.SETTLED: gettext_lazy("Settled by hand"),
+}
+
+
+def state_choices() -> list[tuple[str, str]]:
+    """Every state, in the words of the tables."""
+    return [(state.value, str(word)) for state, word in _IN_A_WORD.items()]
+
+
+def in_a_word(cancellation: Cancellation) -> str:
+    """What came of *cancellation*, for tables; not *cancelled* if a later read contradicts it."""
+    if cancellation.contradicted_at is not None:
+        return _("Contradicted")
+    return str(_IN_A_WORD[State(cancellation.state)])
 
 
 # --- small words ------------------------------------------------------------------------------

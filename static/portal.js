@@ -160,7 +160,9 @@
   }
 
   function enhance() {
-    for (const one of document.querySelectorAll("[data-copy], [data-help], [data-print]")) one.hidden = false;
+    for (const one of document.querySelectorAll("[data-help], [data-print]")) one.hidden = false;
+    // Without HTTPS a browser has no clipboard to write to.
+    for (const one of document.querySelectorAll("[data-copy]")) one.hidden = !navigator.clipboard;
     markOpenRow();
     fillFromLook();
     nameTheAct();
@@ -295,7 +297,8 @@
   let openPath = "";
 
   function openedPanel(ctx) {
-    openPath = new URL(ctx.sourceElement.href, location.href).pathname;
+    // Not from the link: the one to the next appointment went away with the one before.
+    openPath = new URL(document.getElementById("detail").getAttribute("hx-get"), location.href).pathname;
     panel.scrollTop = 0;
     const byKeyboard = ctx.sourceEvent?.detail === 0;
     if (byKeyboard) document.getElementById("detail-title").focus();
@@ -303,14 +306,17 @@
 
   function closePanel() {
     panel.replaceChildren();
-    document.querySelector(`.who[href="${CSS.escape(openPath)}"]`)?.focus();
+    openRow()?.focus();
     openPath = "";
     markOpenRow();
   }
 
+  const openRow = () => [...document.querySelectorAll(".who")].find((link) => link.pathname === openPath);
+
   function markOpenRow() {
+    const open = openRow();
     for (const link of document.querySelectorAll(".who")) {
-      if (link.getAttribute("href") === openPath) link.setAttribute("aria-current", "true");
+      if (link === open) link.setAttribute("aria-current", "true");
       else link.removeAttribute("aria-current");
     }
   }
@@ -333,13 +339,17 @@
     }
   });
 
+  /** Say it where she looks, and to those who do not see it. */
   async function copied(button) {
     await navigator.clipboard.writeText(button.dataset.copy);
+    const announced = document.getElementById("announced");
     const word = button.querySelector("span");
-    const before = word.textContent;
-    if (before === words.copied) return;
     word.textContent = words.copied;
-    setTimeout(() => (word.textContent = before), 1500);
+    announced.textContent = `${words.copied}: ${button.dataset.copy}`;
+    setTimeout(() => {
+      word.textContent = "";
+      announced.textContent = "";
+    }, 1500);
   }
 
   // --- how long ago each connection was read
@@ -399,13 +409,22 @@
     "j": () => step(1),
     "k": () => step(-1),
     "c": cancelHere,
+    "p": () => document.querySelector("[data-sheet], [data-print]")?.click(),
     "?": () => help.showModal(),
   };
 
+  /** Sideways through the list, where an appointment is open; elsewhere the keys scroll. */
+  const BESIDE = { ArrowLeft: "[data-previous]", ArrowRight: "[data-next]" };
+
   on("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || dialog.open || help.open) return;
-    if (event.target.closest("input, textarea, select")) return;
+    if (event.target.closest("input, textarea, select, .strip")) return;
     if (event.key === "Escape" && openPath) return closePanel();
+    const beside = BESIDE[event.key] && document.querySelector(BESIDE[event.key]);
+    if (beside && !event.shiftKey) {
+      event.preventDefault();
+      return beside.click();
+    }
     const onRow = document.activeElement?.matches(".who");
     const key = { ArrowDown: onRow && "j", ArrowUp: onRow && "k" }[event.key] || event.key;
     if (!Object.hasOwn(KEYS, key)) return;

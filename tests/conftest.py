@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.utils import translation
 
 from appointments.models import ledger_triggers
 from appointments.roles import FRONT_DESK, make_groups
@@ -52,6 +53,12 @@ def _ledger_survives_flushes(request: pytest.FixtureRequest) -> Iterator[None]:
     make_groups(using="default")
     yield
     ledger_triggers.drop()
+
+
+@pytest.fixture(autouse=True)
+def _in_english() -> None:
+    """A request leaves its language behind in the thread, which is ours too."""
+    translation.activate("en")
 
 
 @pytest.fixture

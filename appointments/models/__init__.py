@@ -13,6 +13,7 @@ from appointments.models.cancellations import (
     ReasonPreset,
 )
 from appointments.models.connections import Connection, ConnectionHealth, SyncRun
+from appointments.models.filters import SavedFilter
 from appointments.models.staff import StaffSettings
 from appointments.models.workers import WorkerPulse
 
@@ -31,6 +32,7 @@ __all__ = [
     "ProviderCall",
     "ReasonPreset",
     "RequestBudget",
+    "SavedFilter",
     "StaffSettings",
     "SyncRun",
     "WorkerPulse",

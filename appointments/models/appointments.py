@@ -65,6 +65,10 @@ class AppointmentQuerySet(models.QuerySet["Appointment"]):
         """What follows a row in list order; the key of a page is the row before it."""
         return self.filter(Q(sorts_at__gt=sorts_at) | Q(sorts_at=sorts_at, pk__gt=pk))
 
+    def before(self, sorts_at: datetime, pk: int) -> AppointmentQuerySet:
+        """What stands in front of a row in list order."""
+        return self.filter(Q(sorts_at__lt=sorts_at) | Q(sorts_at=sorts_at, pk__lt=pk))
+
     def in_order(self) -> AppointmentQuerySet:
         return self.order_by("sorts_at", "pk")
 

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth.decorators import permission_required
 from django.db.models import Q
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.days import day_short
-from appointments.forms import FilterForm
+from appointments.forms import FilterForm, Range
 from appointments.models import Appointment, Cancellation, Connection, WorkerPulse
-from appointments.models.appointments import AppointmentQuerySet, digits, fold
+from appointments.models.appointments import digits, fold
 from appointments.providers.registry import PROVIDERS
 from appointments.services import limits
 from appointments.services.batch import running as running_batches
 from appointments.services.cancel import Conflict, obstacles
 from appointments.services.sync import sync_soon
+from appointments.views.filters import (
+    DAYS,
+    Accounts,
+    Span,
+    Wanted,
+    address,
+    query_of,
+    without,
+)
 from appointments.views.polling import knows, token_of
 from appointments.views.request import StaffRequest, is_background, see_other, wants_fragment
 from appointments.views.rows import Slice, days_of, look_of, slice_of, word_of
+from appointments.views.saved import Saved
 from appointments.views.timeline import timeline
 from appointments.views.when import clock_elsewhere, day_nearness, day_title, when
 from appointments.wording import (
@@ -49,28 +57,17 @@ OTHER_BOOKINGS = 8
 """Of the same person, at most this many are shown."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """The days that the list shows; no *last*: without end."""
-
-    first: date
-    last: date | None
-
-    @property
-    def days(self) -> int:
-        return (self.last - self.first).days + 1 if self.last else 1
-
-
 @require_safe
 @permission_required("appointments.view_appointment", raise_exception=True)
 def index(request: StaffRequest) -> HttpResponse:
     """Show the appointments that the address asks for; from today on if it names no day."""
-    connections = _connections()
-    form = _filter_form(request, connections)
-    form.is_valid()
-    span = _span(form.cleaned_data)
+    saved = Saved(request.user)
+    if not request.GET and not request.htmx and (start := saved.start()):
+        return redirect(start)
+    accounts = Accounts.read()
+    wanted, connections = Wanted.by(request.GET, accounts), accounts.used
     shown = slice_of(
-        _found(form.cleaned_data, span, connections),
+        wanted.found(),
         after=request.GET.get("after", ""),
         before=request.GET.get("before", ""),
     )
@@ -86,7 +83,8 @@ def index(request: StaffRequest) -> HttpResponse:
     if knows(request, token):
         return _nothing_new(connections)
 
-    context = _list_context(request, form=form, span=span, shown=shown, connections=connections)
+    context = _list_context(request, wanted=wanted, shown=shown)
+    context["saved"] = saved
     context |= {"token": token, "is_silent": is_silent, "running": running}
     context["overdue"] = waiting_for_people(overdue) if overdue else None
     if not wants_fragment(request):
@@ -107,69 +105,10 @@ def detail(request: StaffRequest, pk: int) -> HttpResponse:
         pk=pk,
     )
     is_fragment = wants_fragment(request)
-    context = detail_context(request, appointment)
+    context = detail_context(request, appointment) | _place(request, appointment)
     context["is_page"] = not is_fragment or "page" in request.GET
     name = "appointments/detail.html" + ("#panel" if is_fragment else "")
     return render(request, name, context)
-
-
-def _connections() -> dict[int, Connection]:
-    rows = Connection.objects.active().select_related("health").order_by("pk")
-    return {one.pk: one for one in rows}
-
-
-def _of_connections(
-    found: AppointmentQuerySet, connections: Mapping[int, Connection]
-) -> AppointmentQuerySet:
-    """
-    Leave out what belongs to connections that are switched off.
-
-    Said by exclusion: a list of what is in would tempt the database to sort it all anew.
-    """
-    hidden = Connection.objects.exclude(pk__in=list(connections)).values_list("pk", flat=True)
-    return found.exclude(connection__in=list(hidden))
-
-
-def _filter_form(request: StaffRequest, connections: Mapping[int, Connection]) -> FilterForm:
-    return FilterForm(
-        request.GET,
-        providers=sorted(
-            {(one.provider, one.provider_label) for one in connections.values()},
-            key=lambda pair: pair[1].casefold(),
-        ),
-        connections=sorted(
-            ((one.pk, one.name) for one in connections.values()), key=lambda pair: pair[1]
-        ),
-    )
-
-
-def _span(values: Mapping[str, Any]) -> Span:
-    first, last = values.get("from"), values.get("to")
-    if first is None:
-        today = timezone.localdate()
-        # Somebody who names only a last day in the past wants to see that day.
-        first = min(today, last) if last else today
-    return Span(first=first, last=last)
-
-
-def _found(
-    values: Mapping[str, Any], span: Span, connections: Mapping[int, Connection]
-) -> AppointmentQuerySet:
-    found = _of_connections(Appointment.objects.all(), connections).from_day(span.first)
-    if span.last:
-        found = found.to_day(span.last)
-    if slug := values.get("provider"):
-        accounts = [one.pk for one in connections.values() if one.provider == slug]
-        found = found.filter(connection__in=accounts)
-    if connection := values.get("connection"):
-        found = found.filter(connection=connection)
-    if status := values.get("status"):
-        found = found.filter(status=status)
-    if fragment := values.get("with"):
-        found = found.with_host(fragment)
-    if query := values.get("q"):
-        found = found.matching(query)
-    return found
 
 
 def _nothing_new(connections: Mapping[int, Connection]) -> HttpResponse:
@@ -182,19 +121,14 @@ def _nothing_new(connections: Mapping[int, Connection]) -> HttpResponse:
     return HttpResponse(status=204, headers={"HX-Trigger": json.dumps({"desk-read": read})})
 
 
-def _list_context(
-    request: StaffRequest,
-    *,
-    form: FilterForm,
-    span: Span,
-    shown: Slice,
-    connections: Mapping[int, Connection],
-) -> dict[str, Any]:
-    kept = _kept(form)
+def _list_context(request: StaffRequest, *, wanted: Wanted, shown: Slice) -> dict[str, Any]:
+    form, kept, connections = wanted.form, wanted.kept, wanted.accounts.used
     may_cancel = request.user.has_perm("appointments.cancel_appointment")
     paged = {name: request.GET[name] for name in ("after", "before") if request.GET.get(name)}
     return {
         "form": form,
+        "kept": kept,
+        "filters": query_of(kept),
         "connections": [_connection_line(one) for one in connections.values()],
         "warnings": _warnings(connections.values()),
         "days": days_of(
@@ -202,17 +136,18 @@ def _list_context(
             connections=connections,
             may_cancel=may_cancel,
             query=form.cleaned_data.get("q", ""),
+            filters=query_of(kept),
         ),
         "may_pick": may_cancel,
         "zone": settings.TIME_ZONE,
-        "here": _address(kept | paged),
-        "is_filtered": bool(set(kept) - {"from", "to"}),
+        "here": address(kept | paged),
+        "is_filtered": bool(set(kept) - set(DAYS)),
         "pills": _pills(form, kept, connections),
-        "all_days": _address(_without(kept, "from", "to")),
-        "without_filters": _address({name: kept[name] for name in ("from", "to") if name in kept}),
-        "earlier": _address(kept | {"before": shown.earlier}) if shown.earlier else "",
-        "later": _address(kept | {"after": shown.later}) if shown.later else "",
-        **_day_links(kept, span),
+        "all_days": address(without(kept, *DAYS)),
+        "without_filters": address({name: kept[name] for name in DAYS if name in kept}),
+        "earlier": address(kept | {"before": shown.earlier}) if shown.earlier else "",
+        "later": address(kept | {"after": shown.later}) if shown.later else "",
+        **_day_links(kept, wanted.span),
     }
 
 
@@ -220,10 +155,10 @@ def _pills(
     form: FilterForm, kept: Mapping[str, str], connections: Mapping[int, Connection]
 ) -> list[dict[str, Any]]:
     """The filters beside the search, each with the address that removes it if it is set."""
-    names = [name for name in form.fields if name != "q"]
+    names = [name for name in form.fields if name not in ("q", "range", "day")]
     if not _shares_providers(connections) and not form["connection"].value():
         names.remove("connection")
-    removed = {name: _address(_without(kept, name)) for name in kept}
+    removed = {name: address(without(kept, name)) for name in kept}
     return [{"field": form[name], "remove": removed.get(name, "")} for name in names]
 
 
@@ -232,39 +167,29 @@ def _shares_providers(connections: Mapping[int, Connection]) -> bool:
     return len({one.provider for one in connections.values()}) < len(connections)
 
 
-def _kept(form: FilterForm) -> dict[str, str]:
-    """The filters that hold, as they stand in an address; what is wrong is left out."""
-    values = ((name, form.cleaned_data.get(name)) for name in form.fields)
-    return {name: str(value) for name, value in values if value}
-
-
-def _without(kept: Mapping[str, str], *names: str) -> dict[str, str]:
-    return {name: value for name, value in kept.items() if name not in names}
-
-
-def _address(query: Mapping[str, str]) -> str:
-    root = reverse("appointments")
-    return f"{root}?{urlencode(query)}" if query else root
-
-
 def _day_links(kept: Mapping[str, str], span: Span) -> dict[str, Any]:
     """Arrows that move by as many days as are shown, and the usual ranges."""
-    rest, today = _without(kept, "from", "to"), timezone.localdate()
+    rest, today = without(kept, *DAYS), timezone.localdate()
 
     def days(first: date, last: date) -> str:
-        return _address(rest | {"from": first.isoformat(), "to": last.isoformat()})
+        return address(rest | {"from": first.isoformat(), "to": last.isoformat()})
 
     length = timedelta(days=span.days)
     last = span.last or span.first
-    week = today + timedelta(days=6)
     return {
         "day_before": days(span.first - length, last - length),
         "day_after": days(span.first + length, last + length),
+        "other_filters": rest,
         "ranges": [
-            (_("Upcoming"), _address(rest), span == Span(first=today, last=None), False),
-            (_("Today"), days(today, today), span == Span(first=today, last=today), True),
-            (_("7 days"), days(today, week), span == Span(first=today, last=week), False),
+            {
+                "label": one.label,
+                "url": address(rest | {"range": one.value}),
+                "is_current": span == Span.of_range(one),
+                "is_today": one is Range.TODAY,
+            }
+            for one in Range
         ],
+        "first_day": span.first.isoformat(),
         "span_title": _span_title(span, today=today),
     }
 
@@ -361,6 +286,26 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
         "timeline": timeline(appointment, cancellations),
         "freshness": freshness(appointment.connection),
         "zone": settings.TIME_ZONE,
+    }
+
+
+def _place(request: StaffRequest, appointment: Appointment) -> dict[str, Any]:
+    """Where *appointment* stands in the list that it was opened from; nothing if from elsewhere."""
+    if not FilterForm.NAMES & set(request.GET):
+        return {"back": reverse("appointments")}
+    wanted = Wanted.by(request.GET, Accounts.read())
+    query = query_of(wanted.kept)
+
+    def beside(pk: int | None) -> str:
+        return f"{reverse('appointment', args=[pk])}?{query}" if pk else ""
+
+    previous, following = wanted.around(appointment)
+    return {
+        "back": address(wanted.kept),
+        "filters": query,
+        "is_in_list": True,
+        "previous": beside(previous),
+        "next": beside(following),
     }
 
 

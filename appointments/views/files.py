@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import batched
 
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
+
+LINES_AT_ONCE = 200
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
 
@@ -25,6 +28,29 @@ def csv_file(name: str, header: Sequence[str], lines: Iterable[Sequence[str]]) -
     writer.writerow(header)
     writer.writerows([harmless(cell) for cell in line] for line in lines)
     return response
+
+
+def csv_stream(
+    name: str, header: Sequence[str], lines: Iterable[Sequence[str]]
+) -> StreamingHttpResponse:
+    """The same for any number of *lines*, which are read while the file is being sent."""
+    writer = csv.writer(_Passing())
+
+    def parts() -> Iterator[str]:
+        yield "\ufeff" + writer.writerow(header)
+        for some in batched(lines, LINES_AT_ONCE, strict=False):
+            yield "".join(writer.writerow([harmless(cell) for cell in line]) for line in some)
+
+    response = StreamingHttpResponse(parts(), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+class _Passing:
+    """A file that hands on what is written into it."""
+
+    def write(self, text: str) -> str:
+        return text
 
 
 def harmless(cell: str) -> str:

@@ -8,7 +8,7 @@ text, made from bare columns: no model objects, and no filters in the template.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
@@ -37,6 +37,8 @@ from appointments.views.when import day_nearness, day_title, moment_or_lane
 from appointments.wording import person as name_of
 
 PAGE_SIZE = 50
+CHUNK = 500
+"""Rows read at once where all are wanted."""
 LONGEST_TEXT = 200
 """Characters of one cell; providers may send any length."""
 
@@ -59,7 +61,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEY = re.compile(r"(-?\d{1,17})-(\d{1,18})", re.ASCII)
 
 _WHEN = ("starts_at", "ends_at", "day", "session", "batch", "window_starts", "window_ends")
-_COLUMNS = (
+COLUMNS = (
     "pk",
     "sorts_at",
     "connection_id",
@@ -156,7 +158,7 @@ def slice_of(found: AppointmentQuerySet, *, after: str = "", before: str = "") -
     start = read_key(after)
     if start is not None:
         found = found.filter(sorts_at__gte=start[0]).after(*start)
-    raw = list(found.in_order().values(*_COLUMNS)[: PAGE_SIZE + 1])
+    raw = list(found.in_order().values(*COLUMNS)[: PAGE_SIZE + 1])
     later = key_of(raw[PAGE_SIZE - 1]) if len(raw) > PAGE_SIZE else ""
     raw = raw[:PAGE_SIZE]
     earlier = key_of(raw[0]) if start is not None and raw else ""
@@ -165,10 +167,8 @@ def slice_of(found: AppointmentQuerySet, *, after: str = "", before: str = "") -
 
 def _backwards(found: AppointmentQuerySet, key: tuple[datetime, int]) -> Slice:
     sorts_at, pk = key
-    found = found.filter(sorts_at__lte=sorts_at).filter(
-        Q(sorts_at__lt=sorts_at) | Q(sorts_at=sorts_at, pk__lt=pk)
-    )
-    raw = list(found.order_by("-sorts_at", "-pk").values(*_COLUMNS)[: PAGE_SIZE + 1])
+    found = found.filter(sorts_at__lte=sorts_at).before(sorts_at, pk)
+    raw = list(found.order_by("-sorts_at", "-pk").values(*COLUMNS)[: PAGE_SIZE + 1])
     has_more = len(raw) > PAGE_SIZE
     raw = raw[:PAGE_SIZE][::-1]
     return Slice(
@@ -176,6 +176,21 @@ def _backwards(found: AppointmentQuerySet, key: tuple[datetime, int]) -> Slice:
         earlier=key_of(raw[0]) if has_more else "",
         later=key_of(raw[-1]) if raw else "",
     )
+
+
+def all_of(found: AppointmentQuerySet) -> Iterator[list[Raw]]:
+    """
+    Everything of *found* in list order, at most `CHUNK` at a time.
+
+    By key, so that no cursor stays open while somebody's computer is slow to take a file.
+    """
+    rest = found
+    while raw := list(rest.in_order().values(*COLUMNS)[:CHUNK]):
+        yield raw
+        if len(raw) < CHUNK:
+            return
+        last = raw[-1]
+        rest = found.filter(sorts_at__gte=last["sorts_at"]).after(last["sorts_at"], last["pk"])
 
 
 def look_of(raw: Sequence[Raw], *, connections: Iterable[Connection]) -> str:
@@ -200,14 +215,22 @@ def _next_try(health: ConnectionHealth) -> object:
 
 
 def days_of(
-    raw: Sequence[Raw], *, connections: Mapping[int, Connection], may_cancel: bool, query: str = ""
+    raw: Sequence[Raw],
+    *,
+    connections: Mapping[int, Connection],
+    may_cancel: bool,
+    query: str = "",
+    filters: str = "",
 ) -> list[Day]:
     """
     The rows of a page by day, with the people and the newest cancellation of each.
 
-    Of a group, whoever *query* looks for stands first.
+    Of a group, whoever *query* looks for stands first. *filters* are those of the list, as they
+    follow the question mark: an opened appointment needs them to know what comes next.
     """
-    maker = _RowMaker(raw, connections=connections, may_cancel=may_cancel, query=query)
+    maker = RowMaker(
+        raw, connections=connections, may_cancel=may_cancel, query=query, filters=filters
+    )
     today = timezone.localdate()
     rows = ((maker.day(one), maker.row(one)) for one in raw)
     return [
@@ -223,7 +246,7 @@ def days_of(
     ]
 
 
-class _RowMaker:
+class RowMaker:
     """Looks up once for all rows what a row needs."""
 
     def __init__(
@@ -231,8 +254,9 @@ class _RowMaker:
         raw: Sequence[Raw],
         *,
         connections: Mapping[int, Connection],
-        may_cancel: bool,
-        query: str,
+        may_cancel: bool = False,
+        query: str = "",
+        filters: str = "",
     ) -> None:
         pks = [one["pk"] for one in raw]
         self.connections, self.may_cancel = connections, may_cancel
@@ -241,7 +265,7 @@ class _RowMaker:
         self.cancellations = _newest_cancellations(pks)
         self.now, self.desk = timezone.now(), timezone.get_default_timezone()
         self.today = self.now.astimezone(self.desk).date()
-        self.root = reverse("appointments")
+        self.root, self.filters = reverse("appointments"), f"?{filters}" if filters else ""
         # Looked up once: of each there are fifty on a page.
         self.pick_label = _("Choose %(who)s")
         self.cancel_label = _("Cancel appointment with %(who)s")
@@ -266,7 +290,7 @@ class _RowMaker:
         who, others = _clip(_name(people, raw)), max(0, len(people) - 1)
         return Row(
             pk=raw["pk"],
-            url=url,
+            url=f"{url}{self.filters}",
             cancel_url=f"{url}cancel/",
             start=when.start,
             end=when.end,

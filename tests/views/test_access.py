@@ -27,7 +27,11 @@ PAGES = (
     "/cancellations/{asked}/read-again/",
     "/unsettled/",
     "/activity/",
+    "/activity.csv",
     "/schedule/",
+    "/views/",
+    "/print/",
+    "/appointments.csv",
     "/bookings/1/",
     "/logout/",
 )
@@ -184,7 +188,7 @@ def test_without_any_permission_a_page_says_whom_to_ask(db: None) -> None:
     client = Client()
     client.force_login(User.objects.create_user("new"))
 
-    for page in ("/", "/activity/", "/unsettled/", "/schedule/"):
+    for page in ("/", "/activity/", "/unsettled/", "/schedule/", "/views/"):
         answer = client.get(page)
         assert answer.status_code == 403
         assert b"Ask an administrator" in answer.content

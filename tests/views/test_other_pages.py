@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -17,7 +18,7 @@ from django.utils import timezone
 
 from appointments.domain import BookedAttendee
 from appointments.forms import ScheduleForm
-from appointments.models import Booking, Cancellation, Connection, WorkerPulse
+from appointments.models import Appointment, Booking, Cancellation, Connection, WorkerPulse
 from appointments.services.schedule import offers
 from tests.desk import Desk
 from tests.views.conftest import HTMX, Book, make_connection
@@ -257,3 +258,63 @@ def test_work_that_waits_too_long_is_unhealthy(client: Client, web: Client, book
     Cancellation.objects.update(due_at=timezone.now() - timedelta(minutes=10))
 
     assert client.get("/healthz").json()["worker"] == "late"
+
+
+# --- through the list, one by one
+
+
+def beside(page: str) -> dict[str, str]:
+    """Addresses of the appointments in front and behind, as the page links them."""
+    link = r'rel="(prev|next)" href="(/appointments/[^"]*)" data-'
+    return dict(re.findall(link, page))
+
+
+def test_previous_and_next_follow_the_list_and_its_filter(web: Client, book: Book) -> None:
+    """Also from one page of the list to the other, and only where the filter leaves something."""
+    rows = book(120)
+    Appointment.objects.filter(pk=rows[50].pk).update(status="pending")
+    first = re.search(r'class="who" href="([^"]*)"', shown(web.get("/?status=booked&with=beh")))
+    assert first is not None
+
+    seen, address = [], first[1]
+    for _ in range(119):
+        page = shown(web.get(address))
+        seen.append(int(address.split("/")[2]))
+        address = beside(page).get("next", "")
+    back = beside(page)["prev"]
+
+    assert seen == [row.pk for row in rows if row.pk != rows[50].pk]
+    assert address == ""
+    assert back == f"/appointments/{seen[-2]}/?status=booked&with=beh"
+    assert 'href="/?status=booked&with=beh">' in page
+    assert "prev" not in beside(shown(web.get(first[1])))
+
+
+def test_beside_the_list_the_next_one_opens_there(web: Client, book: Book) -> None:
+    first, second = book(2)
+
+    page = shown(web.get(f"{first.get_absolute_url()}?range=upcoming", headers=HTMX))
+
+    target = f"/appointments/{second.pk}/?range=upcoming"
+    assert f'data-next hx-get="{target}" hx-target="#panel"' in page
+    assert 'hx-get="/appointments/' in page
+    assert beside(shown(web.get(first.get_absolute_url()))) == {}
+
+
+def test_both_clocks_are_named_where_they_differ(web: Client, book: Book) -> None:
+    person = BookedAttendee(external_id="p", name="Grace", time_zone="America/New_York")
+    start = datetime(2027, 1, 12, 15, 0, tzinfo=UTC)
+    (row,) = book(attendees=(person,), starts_at=start)
+
+    page = shown(web.get(row.get_absolute_url()))
+
+    assert "10:00 their time (America/New_York), 16:00 here (Europe/Amsterdam)" in page
+
+
+def test_reference_address_and_number_can_be_copied(web: Client, book: Book) -> None:
+    (row,) = book(reference="ADA-1")
+
+    page = shown(web.get(row.get_absolute_url()))
+
+    for text in ("ADA-1", "person0@example.org", "+31 6 55500000"):
+        assert f'data-copy="{text}"' in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import re
 from datetime import timedelta
@@ -15,10 +16,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from appointments.models import Booking, Cancellation, Connection, WorkerPulse
+from appointments.models import Appointment, Booking, Cancellation, Connection, WorkerPulse
 from appointments.models.cancellations import DONE, OPEN, State
 from appointments.services.cancel import Wish, ask_to_cancel
-from tests.views.conftest import HTMX, POLL, Book
+from tests.views.conftest import HTMX, POLL, Book, make_connection
 
 SAID = "<script>alert(1)</script>"
 
@@ -240,6 +241,10 @@ def test_the_unsettled_show_owner_age_and_what_to_do(
         ("from=2026-01-01", True),
         ("to=2026-01-01", False),
         ("state=odd&from=never", True),
+        ("provider=meetergo", True),
+        ("provider=huskyvoice", False),
+        ("q=person+0", True),
+        ("q=nobody", False),
         ("before=1", False),
         ("before=rubbish", True),
     ],
@@ -247,6 +252,8 @@ def test_the_unsettled_show_owner_age_and_what_to_do(
 def test_activity_is_narrowed_by_the_address(
     query: str, is_found: bool, web: Client, asked: Cancellation
 ) -> None:
+    make_connection("huskyvoice", name="Clinic")
+
     answer = web.get(f"/activity/?{query}")
 
     assert answer.status_code == 200
@@ -280,3 +287,43 @@ def test_the_number_of_queries_does_not_grow(
 
     assert page.count("/cancellations/") >= 30
     assert len(many) == len(few) <= 12
+
+
+def test_what_the_provider_confirmed_is_called_cancelled(web: Client, asked: Cancellation) -> None:
+    """And not any more once a listing shows it as booked again."""
+    Cancellation.objects.update(state=State.CONFIRMED, due_at=None, settled_at=timezone.now())
+    page = shown(web.get("/activity/?state=confirmed"))
+    assert 'data-status="confirmed">Cancelled</span>' in page
+    assert '<option value="confirmed" selected>Cancelled</option>' in page
+
+    Cancellation.objects.update(contradicted_at=timezone.now())
+    assert 'data-status="unknown">Contradicted</span>' in shown(web.get("/activity/"))
+
+
+def test_activity_is_saved_as_it_is_filtered(web: Client, asked: Cancellation) -> None:
+    Cancellation.objects.update(reason="=1+1", note="\tnote")
+
+    answer = web.get(f"/activity.csv?who={asked.requested_by_id}&from=2026-01-01")
+    nothing = web.get("/activity.csv?state=refused")
+
+    (line,) = csv.DictReader(answer.getvalue().decode("utf-8-sig").splitlines())
+    assert (line["By"], line["Person"], line["Outcome"]) == ("Anna de Boer", "Person 0", "Waiting")
+    assert (line["Why"], line["Internal note"]) == ("'=1+1", "'\tnote")
+    assert len(nothing.getvalue().decode().splitlines()) == 1
+
+
+def test_the_activity_file_asks_no_more_for_each_line(web: Client, book: Book, staff: User) -> None:
+    def ask(rows: list[Appointment]) -> None:
+        for row in rows:
+            ask_to_cancel(row, by=staff, wish=Wish(), form_key=uuid4(), version=row.version)
+
+    ask(book(2))
+    web.get("/activity/")
+    with CaptureQueriesContext(database) as few:
+        web.get("/activity.csv").getvalue()
+    ask(book(30)[2:])
+    with CaptureQueriesContext(database) as many:
+        saved = web.get("/activity.csv").getvalue().decode()
+
+    assert saved.count("Person ") == 30
+    assert len(many) == len(few)

@@ -116,7 +116,7 @@ def test_when_the_portal_itself_fails(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("appointments.views.appointments._connections", fail)
+    monkeypatch.setattr("appointments.views.filters.Accounts.read", fail)
     client = Client(raise_request_exception=False)
     client.force_login(staff)
 

@@ -1,0 +1,120 @@
+"""What surrounds the list: saved views, the appointment beside it, paper and feeds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.desk import Desk
+from tests.services.test_batch import several
+
+pytestmark = pytest.mark.browser
+
+LogIn = Callable[..., None]
+
+
+def violations(page: Page) -> list[str]:
+    return [f"{one['id']}: {one['help']}" for one in Axe().run(page).response["violations"]]
+
+
+def test_arrows_walk_through_the_list_beside_it(page: Page, desk: Desk, log_in: LogIn) -> None:
+    """By key, the focus follows to the title; the row of the list stays marked."""
+    several(desk, "mijnklantportaal", 3)
+    log_in(page)
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    title = page.locator("#detail-title")
+    expect(title).to_be_focused()
+    expect(page.get_by_role("link", name="Previous appointment")).to_have_attribute(
+        "aria-disabled", "true"
+    )
+
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("[data-previous]")
+    expect(title).to_be_focused()
+    expect(page.locator(".who").nth(1)).to_have_attribute("aria-current", "true")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".who").nth(2)).to_have_attribute("aria-current", "true")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".who").nth(1)).to_have_attribute("aria-current", "true")
+
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    expect(page.locator(".who").nth(1)).to_be_focused()
+
+
+def test_a_copy_is_announced(
+    page: Page, context: BrowserContext, desk: Desk, log_in: LogIn
+) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    row = desk.book("meetergo")
+    person = row.attendees.get()
+    log_in(page)
+    page.goto(f"{page.url}{row.get_absolute_url().lstrip('/')}")
+
+    page.get_by_role("button", name="Copy the e-mail address").click()
+
+    expect(page.locator("#announced")).to_have_text(f"Copied: {person.email}")
+    assert page.evaluate("navigator.clipboard.readText()") == person.email
+
+
+def test_a_view_is_saved_opened_and_deleted(page: Page, desk: Desk, log_in: LogIn) -> None:
+    several(desk, "mijnklantportaal", 1)
+    log_in(page)
+    page.get_by_role("link", name="7 days").click()
+    page.wait_for_url("**/?range=week")
+
+    page.locator(".views summary").click()
+    assert violations(page) == []
+    page.get_by_label("Save this view…").fill("My week")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.goto(page.url.partition("?")[0])
+    page.locator(".views summary").click()
+    page.get_by_role("link", name="My week").click()
+    expect(page).to_have_url(re.compile(r"/\?range=week$"))
+
+    page.locator(".views summary").click()
+    page.get_by_role("link", name="Rename, delete, start with…").click()
+    assert violations(page) == []
+    page.get_by_role("button", name="Delete My week").click()
+    expect(page.get_by_role("heading", name="Nothing is saved yet")).to_be_visible()
+
+
+def test_a_day_is_reached_by_its_date(page: Page, desk: Desk, log_in: LogIn) -> None:
+    """The other filters stay."""
+    several(desk, "mijnklantportaal", 1)
+    log_in(page)
+    page.goto(f"{page.url}?status=booked")
+
+    page.get_by_label("Go to a day").fill("2027-02-03")
+
+    page.wait_for_url("**/?status=booked&from=2027-02-03&to=2027-02-03")
+
+
+def test_the_day_sheet_prints_without_the_frame(page: Page, desk: Desk, log_in: LogIn) -> None:
+    """By key from the list; on paper there is nothing to press, and black on white."""
+    several(desk, "mijnklantportaal", 2)
+    log_in(page)
+    page.goto(f"{page.url}?from={desk.soon.date()}")
+
+    page.keyboard.press("p")
+    page.wait_for_url("**/print/?from=*")
+    expect(page.get_by_role("button", name="Print")).to_be_visible()
+    assert violations(page) == []
+
+    page.emulate_media(media="print", color_scheme="dark")
+    expect(page.locator("table")).to_be_visible()
+    for gone in (
+        page.locator(".bar"),
+        page.locator(".back"),
+        page.get_by_text("Print", exact=True),
+    ):
+        expect(gone).to_be_hidden()
+    paper = page.locator(".paper")
+    expect(paper).to_have_css("background-color", "rgb(255, 255, 255)")
+    expect(paper).to_have_css("color", "rgb(0, 0, 0)")
+    expect(page.locator("thead")).to_have_css("display", "table-header-group")
