@@ -9,6 +9,7 @@ from appointments.views import (
     batches,
     bookings,
     cancellations,
+    changes,
     health,
     session,
 )
@@ -18,6 +19,8 @@ urlpatterns = [
     path("appointments/<int:pk>/", appointments.detail, name="appointment"),
     path("appointments/<int:pk>/cancel/", cancellations.cancel, name="cancel"),
     path("appointments/<int:pk>/look/", cancellations.look, name="look"),
+    path("appointments/<int:pk>/move/", changes.move, name="move"),
+    path("appointments/<int:pk>/confirm/", changes.confirm, name="confirm"),
     path("cancellations/<int:pk>/", cancellations.outcome, name="cancellation"),
     path("cancellations/<int:pk>/take-back/", cancellations.withdraw, name="take-back"),
     path("cancellations/<int:pk>/read-again/", cancellations.reread, name="read-again"),
@@ -34,6 +37,10 @@ urlpatterns = [
     path("activity/", activity.index, name="activity"),
     path("schedule/", bookings.schedule, name="schedule"),
     path("bookings/<int:pk>/", bookings.outcome, name="booking"),
+    path("bookings/<int:pk>/take-back/", bookings.withdraw, name="take-back-booking"),
+    path("bookings/<int:pk>/read-again/", bookings.reread, name="read-booking-again"),
+    path("bookings/<int:pk>/settle/", bookings.settle, name="settle-booking"),
+    path("bookings/<int:pk>/keep-both/", bookings.keep, name="keep-both"),
     path(
         "login/",
         LoginView.as_view(

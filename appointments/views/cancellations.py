@@ -26,6 +26,7 @@ from appointments.forms import EVERYBODY, FOLLOWING, THIS, CancellationForm, Ver
 from appointments.models import (
     Appointment,
     Attendee,
+    Booking,
     Cancellation,
     ConcernedPerson,
     ReasonPreset,
@@ -37,6 +38,7 @@ from appointments.services.cancel import (
     ConflictKind,
     ask_to_cancel,
     obstacles,
+    open_change,
     take_back,
 )
 from appointments.services.look import Look, look_at
@@ -91,6 +93,7 @@ def cancel(request: StaffRequest, pk: int) -> HttpResponse:
     appointment = _appointment(pk)
     if request.method != "POST":
         typed = _typed_before(appointment, request.GET.get("again", ""))
+        typed |= _to_be_replaced(appointment, request.GET.get("rebooked", ""))
         form = _form(appointment, typed=typed, looked_for=_looked_for(request))
         return _dialog(request, appointment, form)
 
@@ -191,6 +194,17 @@ def _typed_before(appointment: Appointment, again: str) -> dict[str, str]:
     return typed
 
 
+def _to_be_replaced(appointment: Appointment, rebooked: str) -> dict[str, str]:
+    """Whom of a group a new appointment was booked for, to be removed from the old one."""
+    if not (rebooked.isascii() and rebooked.isdecimal() and len(rebooked) < 19):
+        return {}
+    booking = appointment.replacements.filter(pk=rebooked).exclude(replaces_attendee="").first()
+    if booking is None:
+        return {}
+    person = appointment.attendees.filter(external_id=booking.replaces_attendee).first()
+    return {"attendee": str(person.pk)} if person is not None else {}
+
+
 def _dialog(
     request: StaffRequest,
     appointment: Appointment,
@@ -198,13 +212,13 @@ def _dialog(
     *,
     status: int = 200,
     notice: str = "",
-    in_the_way: Cancellation | None = None,
+    in_the_way: Cancellation | Booking | None = None,
     is_gone: bool = False,
 ) -> HttpResponse:
     """The dialog around *form*; *notice* says what changed or stands against it."""
     found = _what_stands_against(appointment)
     if in_the_way is None and found is not None:
-        in_the_way = found.cancellation
+        in_the_way = found.cancellation or found.booking
     if not notice and found is not None:
         notice = conflict_sentence(found, viewer=request.user)
     is_fragment = wants_fragment(request)
@@ -231,6 +245,8 @@ def _what_stands_against(appointment: Appointment) -> Conflict | None:
     under_way = appointment.cancellations.open().select_related("requested_by").first()
     if under_way is not None:
         return Conflict(kind=ConflictKind.ALREADY_OPEN, cancellation=under_way)
+    if (change := open_change(appointment)) is not None:
+        return Conflict(kind=ConflictKind.CHANGE_OPEN, booking=change)
     obstacle = obstacles(appointment)
     if obstacle is ConflictKind.NOT_LIVE:
         return Conflict(kind=obstacle, cancellation=_who_cancelled(appointment))
@@ -277,7 +293,7 @@ def _dialog_after_conflict(request: StaffRequest, pk: int, found: Conflict) -> H
         _form(fresh, typed=request.POST),
         status=409,
         notice=conflict_sentence(found, viewer=request.user),
-        in_the_way=found.cancellation,
+        in_the_way=found.cancellation or found.booking,
     )
     response["HX-Trigger"] = CHANGED
     return response
