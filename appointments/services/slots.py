@@ -17,6 +17,7 @@ from django.utils import timezone
 from appointments.domain import (
     DateWindow,
     ProviderError,
+    RescheduleRequest,
     ScheduleRequest,
     Slot,
     SlotQuery,
@@ -72,8 +73,16 @@ def slots_to_book(
 
 def slots_to_move(appointment: Appointment, *, first: date, days: int) -> FreeSlots:
     """Free slots that *appointment* could be moved to."""
-    moving = booking_of(appointment)
-    return _asked(appointment.connection, SlotQuery(window=_window(first, days), moving=moving))
+    moving, zone = booking_of(appointment), appointment.connection.zone
+    found = _asked(appointment.connection, SlotQuery(window=_window(first, days), moving=moving))
+
+    def is_where_it_is(slot: Slot) -> bool:
+        request = RescheduleRequest(
+            appointment=moving, starts_at=slot.starts_at, session=slot.session, batch=slot.batch
+        )
+        return request.is_met_by(moving, zone=zone)
+
+    return replace(found, slots=tuple(one for one in found.slots if not is_where_it_is(one)))
 
 
 def start_in(slot: Slot) -> datetime:

@@ -140,7 +140,7 @@ def _slots_page(
         if found is not None:
             slot, fields = found
             typed |= {name: value for name, value in fields.items() if value}
-            context |= {"chosen_slot": slot_words(slot)}
+            context |= {"chosen_slot": slot_words(slot, connection=connection)}
     form = _form(connection, typed=typed)
     return _form_page(request, context, form, data=request.POST)
 
@@ -277,7 +277,7 @@ def _page(
         "asked_time": asked_time(booking),
         "before": facts_time(booking.expected.get("when", ())),
         "facts": facts(booking.appointment) if booking.appointment else None,
-        "zone": settings.TIME_ZONE,
+        "zone": booking.connection.time_zone if booking.wish.get("session") else settings.TIME_ZONE,
         "wish": _wish(booking) if booking.kind == Booking.Kind.BOOK else [],
         "history": of_booking(booking),
         "verdict_form": form or VerdictForm(),

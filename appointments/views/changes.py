@@ -139,7 +139,7 @@ def _move_page(
 def _to(form: MoveForm, slot: Slot | None) -> str:
     """Where it goes, in words, on the desk's clock."""
     if slot is not None:
-        return slot_words(slot)
+        return slot_words(slot, connection=form.appointment.connection)
     wish = form.wish()
     local = timezone.localtime(wish.starts_at)
     day = day_title(local.date(), today=timezone.localdate())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date, timedelta
+from datetime import date, timedelta, tzinfo
 from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -80,11 +80,13 @@ def chosen(data: Mapping[str, Any], *, zone: ZoneInfo) -> tuple[Slot, dict[str, 
     return slot, fields
 
 
-def slot_words(slot: Slot) -> str:
-    """*slot* in one line: day and time on the desk's clock, session and batch."""
+def slot_words(slot: Slot, *, connection: Connection) -> str:
+    """*slot* in one line: day and time on the desk's clock, perhaps the practice's, the lane."""
     local = timezone.localtime(slot.starts_at)
     day = day_title(local.date(), today=timezone.localdate())
-    return ", ".join(part for part in (day, _label(slot), _lane(slot)) if part)
+    elsewhere = _elsewhere(slot, connection=connection)
+    time = f"{_label(slot)} ({elsewhere})" if elsewhere else _label(slot)
+    return ", ".join(part for part in (day, time, _lane(slot)) if part)
 
 
 def _failure(found: FreeSlots, connection: Connection) -> str:
@@ -118,10 +120,14 @@ def _shown(slot: Slot, *, connection: Connection) -> dict[str, Any]:
 
 
 def _label(slot: Slot) -> str:
-    start = timezone.localtime(slot.starts_at)
+    return _span(slot, timezone.get_default_timezone())
+
+
+def _span(slot: Slot, zone: tzinfo) -> str:
+    start = slot.starts_at.astimezone(zone)
     if slot.ends_at is None:
         return f"{start:%H:%M}"
-    return f"{start:%H:%M}–{timezone.localtime(slot.ends_at):%H:%M}"  # noqa: RUF001
+    return f"{start:%H:%M}–{slot.ends_at.astimezone(zone):%H:%M}"  # noqa: RUF001
 
 
 def _lane(slot: Slot) -> str:
@@ -129,8 +135,10 @@ def _lane(slot: Slot) -> str:
 
 
 def _elsewhere(slot: Slot, *, connection: Connection) -> str:
-    """The start on the practice's clock, if that is another time than the desk's."""
+    """The time on the practice's clock, if that is another one than the desk's."""
     theirs, ours = slot.starts_at.astimezone(connection.zone), timezone.localtime(slot.starts_at)
     if theirs.utcoffset() == ours.utcoffset():
         return ""
-    return f"{theirs:%H:%M} {connection.time_zone.rpartition('/')[2].replace('_', ' ')}"
+    day = f"{theirs:%a} " if theirs.date() != ours.date() else ""
+    place = connection.time_zone.rpartition("/")[2].replace("_", " ")
+    return f"{day}{_span(slot, connection.zone)} {place}"
