@@ -1129,6 +1129,20 @@ def _booking_settled(booking: Booking) -> Outcome:
     )
 
 
+def booking_silence(booking: Booking) -> str:
+    """What it means for *booking* that no worker runs."""
+    match Booking.State(booking.state):
+        case Booking.State.REQUESTED:
+            what = _("Nothing was sent, and from %(end)s on nothing will be.") % {
+                "end": clock(booking.expires_at)
+            }
+        case Booking.State.SENDING:
+            what = _("What came of it is checked as soon as it is back.")
+        case _:
+            what = _("Nothing is checked until it is back.")
+    return _("The worker is not running. %(what)s Tell an administrator.") % {"what": what}
+
+
 _BOOKING_OUTCOMES: Mapping[BookingState, Callable[[Booking], Outcome]] = {
     Booking.State.REQUESTED: _booking_requested,
     Booking.State.SENDING: _booking_sending,

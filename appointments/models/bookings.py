@@ -25,7 +25,7 @@ from django.utils import timezone
 
 from appointments.domain import LIVE, Facts
 from appointments.models.appointments import Appointment, Attendee
-from appointments.models.cancellations import IllegalTransition
+from appointments.models.cancellations import PEOPLE_WITHIN, IllegalTransition
 from appointments.models.connections import Connection
 
 
@@ -137,6 +137,10 @@ class BookingQuerySet(models.QuerySet["Booking"]):
         """What somebody should know of: unsettled, or half done."""
         half_done = Booking.objects.half_done().values("pk")
         return self.filter(Q(state__in=UNSETTLED_BOOKINGS) | Q(pk__in=half_done))
+
+    def overdue_for_people(self, now: datetime) -> BookingQuerySet:
+        """What a person should have found out long ago."""
+        return self.filter(state=_S.NEEDS_HUMAN, requested_at__lte=now - PEOPLE_WITHIN)
 
     def due(self, now: datetime) -> BookingQuerySet:
         """Rows that somebody should look at and nobody is looking at."""

@@ -508,6 +508,9 @@ def _deviations(booking: Booking, shown: BookedAppointment) -> list[str]:
             found.append("session")
         if wish.ends_at and shown.ends_at and shown.ends_at - wish.ends_at != _late(booking, shown):
             found.append("length")
+        hosts = shown.locator.get("host_ids", "").split(",")
+        if wish.host and hosts != [""] and wish.host not in hosts:
+            found.append("host")
         return found
     before, now = booking.facts, Facts.of(shown)
     if (was := _length(before)) and (now_long := _length(now)) and was != now_long:

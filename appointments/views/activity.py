@@ -68,7 +68,7 @@ def unsettled(request: StaffRequest) -> HttpResponse:
             for one in cancellations
         ],
         "bookings": [
-            booking_context(one)
+            booking_context(one, is_silent=is_silent)
             | {
                 "title": booking_title(one),
                 "who": booking_who(one),

@@ -77,7 +77,10 @@ def index(request: StaffRequest) -> HttpResponse:
     )
     is_silent = WorkerPulse.is_silent()
     running = running_batches()
-    overdue = Cancellation.objects.overdue_for_people(timezone.now()).count()
+    now = timezone.now()
+    overdue = sum(
+        model.objects.overdue_for_people(now).count() for model in (Cancellation, Booking)
+    )
     token = token_of(
         look_of(shown.raw, connections=connections.values()),
         is_silent,

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.domain import ScheduleField, ScheduleRequest
 from appointments.forms import ScheduleForm, VerdictForm
-from appointments.models import Appointment, Attendee, Booking, Connection
+from appointments.models import Appointment, Attendee, Booking, Connection, WorkerPulse
 from appointments.services.cancel import obstacles
 from appointments.services.schedule import (
     BookingConflict,
@@ -48,6 +48,7 @@ from appointments.wording import (
     asked_time,
     booking_conflict,
     booking_outcome,
+    booking_silence,
     booking_title,
     facts_time,
     failure,
@@ -263,7 +264,7 @@ def outcome(request: StaffRequest, pk: int) -> HttpResponse:
     booking = _booking(pk)
     if not wants_fragment(request):
         return _page(request, booking)
-    context = state_context(booking)
+    context = state_context(booking, is_silent=WorkerPulse.is_silent())
     if knows(request, context["token"]):
         return HttpResponse(status=204)
     return render(request, "appointments/booking.html#state", context)
@@ -272,7 +273,7 @@ def outcome(request: StaffRequest, pk: int) -> HttpResponse:
 def _page(
     request: StaffRequest, booking: Booking, *, form: VerdictForm | None = None, status: int = 200
 ) -> HttpResponse:
-    context = state_context(booking) | {
+    context = state_context(booking, is_silent=WorkerPulse.is_silent()) | {
         "title": booking_title(booking),
         "asked_time": asked_time(booking),
         "before": facts_time(booking.expected.get("when", ())),
@@ -356,20 +357,30 @@ def _booking(pk: int) -> Booking:
     return get_object_or_404(found, pk=pk)
 
 
-def state_context(booking: Booking) -> dict[str, Any]:
-    """What the state fragment shows."""
+def state_context(booking: Booking, *, is_silent: bool) -> dict[str, Any]:
+    """What the state fragment shows; with *is_silent*, that no worker moves it on."""
     delay = interval(booking.requested_at) if booking.is_moving else ""
+    silent = booking_silence(booking) if is_silent and booking.is_moving else ""
     old = _old_one(booking)
     seen = (booking.state, booking.why, booking.due_at, booking.shown, booking.deviations)
     return {
         "booking": booking,
         "outcome": booking_outcome(booking),
         "poll_delay": delay,
-        "token": token_of(seen, delay, old),
+        "token": token_of(seen, delay, silent, old),
+        "silence": silent,
+        "to_ring": _to_ring(booking),
         "can_take_back": booking.state == Booking.State.REQUESTED,
         "can_read_again": booking.state in (Booking.State.UNKNOWN, Booking.State.NEEDS_HUMAN),
         **old,
     }
+
+
+def _to_ring(booking: Booking) -> list[Attendee]:
+    """Who can be told by telephone of a change that the provider may tell nobody of."""
+    if booking.kind == Booking.Kind.BOOK or booking.appointment is None or not booking.stands:
+        return []
+    return [one for one in booking.appointment.attendees.all() if one.phone]
 
 
 def _old_one(booking: Booking) -> dict[str, Any]:

@@ -57,12 +57,14 @@ from appointments.views.request import StaffRequest, see_other, wants_fragment
 from appointments.views.timeline import of_cancellation, scope_words
 from appointments.wording import (
     JUST,
+    Notice,
     change_sentence,
     consequence,
     failure,
     freshness,
     policy_notice,
     reason_reader,
+    rebooking_notice,
     removed_before,
     silence,
 )
@@ -231,6 +233,7 @@ def _dialog(
         "reader": reason_reader(appointment.capabilities),
         "policy": policy_notice(appointment) if appointment.is_live else None,
         "freshness": freshness(appointment.connection),
+        "rebooking": _rebooking(appointment),
         "notice": notice,
         "in_the_way": in_the_way,
         "is_blocked": is_gone or found is not None or in_the_way is not None,
@@ -251,6 +254,14 @@ def _what_stands_against(appointment: Appointment) -> Conflict | None:
     if obstacle is ConflictKind.NOT_LIVE:
         return Conflict(kind=obstacle, cancellation=_who_cancelled(appointment))
     return Conflict(kind=obstacle) if obstacle is not None else None
+
+
+def _rebooking(appointment: Appointment) -> Notice | None:
+    """A warning while a new appointment that is to take its place does not stand yet."""
+    replacement = appointment.replacements.for_people().first()
+    if replacement is None or (replacement.stands and not replacement.deviations):
+        return None
+    return rebooking_notice(replacement)
 
 
 def _who_cancelled(appointment: Appointment) -> Cancellation | None:

@@ -539,3 +539,40 @@ def test_too_many_days_are_not_asked_for(web: Client, desk: Desk) -> None:
 
     assert "Select a valid choice" in shown(answer)
     assert desk.received("huskyvoice", "availability") == before
+
+
+# --- what else people should know -------------------------------------------------------------
+
+
+def test_without_a_worker_the_page_says_that_nothing_will_be_sent(
+    web: Client, asked: Booking
+) -> None:
+    with time_machine.travel(timezone.now() + timedelta(minutes=5), tick=True):
+        page = shown(web.get(asked.get_absolute_url()))
+
+    assert "The worker is not running. Nothing was sent, and from" in page
+
+
+def test_who_is_to_be_rung_stands_beside_the_outcome(web: Client, asked: Booking) -> None:
+    assert "tel:" not in shown(web.get(asked.get_absolute_url()))
+    put(asked, State.CONFIRMED)
+
+    assert 'href="tel:+31655500000"' in shown(web.get(asked.get_absolute_url()))
+
+
+def test_what_waits_for_a_person_for_an_hour_is_said_above_the_list(
+    web: Client, asked: Booking
+) -> None:
+    put(asked, State.NEEDS_HUMAN, requested_at=timezone.now() - timedelta(hours=2))
+
+    assert "1 outcome has waited for a person for more than an hour." in shown(web.get("/"))
+
+
+def test_cancelling_the_old_one_while_nobody_knows_of_the_new_one_is_warned_of(
+    web: Client, book: Book, linde: Connection
+) -> None:
+    (old,) = book()
+    web.post("/schedule/", filled(linde, old))
+    put(Booking.objects.get(), State.UNKNOWN)
+
+    assert "do not cancel it" in shown(web.get(path_of(old, "cancel"), headers=HTMX))
