@@ -22,6 +22,7 @@ from appointments.models import (
     Attendee,
     Batch,
     Booking,
+    BookingEvent,
     Cancellation,
     CancellationEvent,
     Connection,
@@ -338,11 +339,30 @@ class CancellationAdmin(ReadOnly, admin.ModelAdmin[Cancellation]):
         return super().get_queryset(request).prefetch_related("appointment__attendees")
 
 
+class BookingEventInline(ReadOnly, admin.TabularInline[BookingEvent, Booking]):
+    model = BookingEvent
+    extra = 0
+
+
 @admin.register(Booking)
 class BookingAdmin(ReadOnly, admin.ModelAdmin[Booking]):
-    list_display = ("pk", "connection", "starts_at", "state", "requested_by", "requested_at")
-    list_filter = ("state", "connection")
-    exclude = ("form_key",)
+    list_display = (
+        "pk",
+        "kind",
+        "connection",
+        "starts_at",
+        "state",
+        "replaces",
+        "requested_by",
+        "requested_at",
+    )
+    list_filter = ("kind", "state", "connection")
+    list_select_related = ("connection", "replaces__connection", "requested_by")
+    inlines = (BookingEventInline,)
+    exclude = ("lease_key", "form_key")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Booking]:
+        return super().get_queryset(request).prefetch_related("replaces__attendees")
 
 
 @admin.register(Batch)

@@ -24,6 +24,11 @@ def day_short(day: date) -> str:
     return written(day, pgettext("date", "D j M"))
 
 
+def day_year(day: date) -> str:
+    """`3 Nov 2026`."""
+    return written(day, pgettext("date", "j M Y"))
+
+
 def day_month(day: date) -> str:
     """`3 November`."""
     return written(day, pgettext("date", "j F"))

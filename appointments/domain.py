@@ -277,6 +277,11 @@ class Capabilities:
         return self.slot_days > 0
 
     @property
+    def into_windows(self) -> bool:
+        """Whether one books, and moves, into windows of the provider, not at a clock time."""
+        return any(one.name == "session" for one in self.schedule_fields)
+
+    @property
     def reason_reaches_provider(self) -> bool:
         return self.reason_limit > 0
 

@@ -7,6 +7,7 @@ What a form offers follows from capabilities, never from the name of a provider.
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,9 +25,11 @@ from django.utils.translation import gettext_lazy
 
 from appointments.domain import (
     Capabilities,
+    RescheduleRequest,
     ScheduleField,
     ScheduleRequest,
     Scope,
+    Slot,
     Status,
 )
 from appointments.models import Appointment, Attendee, ReasonPreset
@@ -34,7 +37,8 @@ from appointments.models.appointments import fold
 from appointments.models.filters import LONGEST_NAME, MOST_FILTERS
 from appointments.services.batch import TYPED_ABOVE
 from appointments.services.cancel import Wish, series_key
-from appointments.services.schedule import Offers
+from appointments.services.facts import booking_of
+from appointments.services.schedule import MoveWish, Offers
 
 EVERYBODY = "all"
 THIS, FOLLOWING = "this", "following"
@@ -594,8 +598,11 @@ class ScheduleForm(forms.Form):
         capabilities: Capabilities,
         zone: ZoneInfo,
         offers: Offers,
+        typed: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(data, initial={"form_key": uuid.uuid4(), "time_zone": zone.key})
+        """*typed* is shown again without being judged."""
+        initial: dict[str, Any] = {"form_key": uuid.uuid4(), "time_zone": zone.key}
+        super().__init__(data, initial=initial | dict(typed or {}))
         self.zone, self.offers = zone, offers
         self.names = tuple(one.name for one in capabilities.schedule_fields)
         for one in capabilities.schedule_fields:
@@ -667,6 +674,112 @@ class ScheduleForm(forms.Form):
         """What to book; only of a valid form."""
         values = {name: self.cleaned_data[name] for name in self.names}
         return ScheduleRequest(**{name: value for name, value in values.items() if value})
+
+
+class SlotsForm(forms.Form):
+    """From which day on, and for how many days, free slots are wanted."""
+
+    def __init__(
+        self, data: Mapping[str, Any] | None = None, *, first: date, days: Sequence[int]
+    ) -> None:
+        """*first* and the first of *days* are what it begins with."""
+        super().__init__(data, initial={"slots_from": first, "slots_days": days[0]})
+        self.fields["slots_from"] = DayField(label=_("From"))
+        self.fields["slots_from"].required = True
+        self.fields["slots_days"] = forms.TypedChoiceField(
+            label=_("Days"), coerce=int, choices=[(one, str(one)) for one in sorted(days)]
+        )
+
+
+class SlotField(forms.JSONField):
+    """A slot as the page that offered it wrote it."""
+
+    @staticmethod
+    def written(slot: Slot) -> str:
+        values = {name: getattr(slot, name) for name in _SLOT_TEXTS}
+        for name in ("starts_at", "ends_at"):
+            moment = getattr(slot, name)
+            values[name] = moment.isoformat() if moment else ""
+        return json.dumps(values, sort_keys=True)
+
+    def clean(self, value: Any) -> Slot:
+        """
+        Raises:
+            ValidationError: it is none of ours.
+        """
+        given = super().clean(value)
+        if not isinstance(given, dict) or not all(isinstance(one, str) for one in given.values()):
+            raise ValidationError(_("This time cannot be read. Choose again."))
+        try:
+            starts_at = datetime.fromisoformat(given.get("starts_at", ""))
+            ends_at = datetime.fromisoformat(given["ends_at"]) if given.get("ends_at") else None
+        except ValueError as error:
+            raise ValidationError(_("This time cannot be read. Choose again.")) from error
+        if any(one is not None and one.tzinfo is None for one in (starts_at, ends_at)):
+            raise ValidationError(_("This time cannot be read. Choose again."))
+        texts = {name: given.get(name, "")[:300] for name in _SLOT_TEXTS}
+        return Slot(starts_at=starts_at, ends_at=ends_at, **texts)
+
+
+_SLOT_TEXTS = ("session", "batch", "branch", "service", "host")
+
+
+class ConfirmForm(forms.Form):
+    """Which version of an appointment was seen when it was decided about."""
+
+    form_key = forms.UUIDField(widget=forms.HiddenInput)
+    version = forms.CharField(max_length=16, widget=forms.HiddenInput)
+
+    def __init__(self, data: Mapping[str, Any] | None = None, *, appointment: Appointment) -> None:
+        super().__init__(data, initial={"form_key": uuid.uuid4(), "version": appointment.version})
+        self.appointment = appointment
+
+
+class MoveForm(ConfirmForm):
+    """Where one appointment is to be moved: a time, or one of the provider's windows."""
+
+    session = forms.CharField(max_length=100, required=False, widget=forms.HiddenInput)
+    batch = forms.CharField(max_length=100, required=False, widget=forms.HiddenInput)
+
+    def __init__(self, data: Mapping[str, Any] | None = None, *, appointment: Appointment) -> None:
+        super().__init__(data, appointment=appointment)
+        connection = appointment.connection
+        self.into_windows = connection.capabilities.into_windows
+        self.fields["starts_at"] = MomentField(zone=connection.zone, label=_("New start"))
+        if self.into_windows:
+            self.fields["starts_at"].widget = forms.HiddenInput()
+            message = _("Choose one of the windows.")
+            self.fields["starts_at"].error_messages["required"] = message
+
+    def clean(self) -> dict[str, Any]:
+        values = self.cleaned_data
+        start = values.get("starts_at")
+        if start is None:
+            return values
+        if start <= datetime.now(UTC):
+            self.add_error("starts_at", _("This is in the past."))
+        elif self.into_windows and not values.get("session"):
+            self.add_error("starts_at", _("Choose one of the windows."))
+        elif self._is_there_already(start):
+            self.add_error("starts_at", _("It is at this time already."))
+        return values
+
+    def _is_there_already(self, start: datetime) -> bool:
+        wish, booking = self._wish(start), booking_of(self.appointment)
+        request = RescheduleRequest(
+            appointment=booking, starts_at=start, session=wish.session, batch=wish.batch
+        )
+        return request.is_met_by(booking, zone=self.appointment.connection.zone)
+
+    def wish(self) -> MoveWish:
+        """Where to move it; only of a valid form."""
+        return self._wish(self.cleaned_data["starts_at"])
+
+    def _wish(self, start: datetime) -> MoveWish:
+        values = self.cleaned_data
+        return MoveWish(
+            starts_at=start, session=values.get("session", ""), batch=values.get("batch", "")
+        )
 
 
 @cache

@@ -11,7 +11,7 @@ from huey import crontab
 from huey.contrib.djhuey import HUEY, db_periodic_task
 from huey.contrib.djhuey.tasks_backend import KEY
 
-from appointments.services import lanes, schedule, send, sync, trace
+from appointments.services import book, lanes, send, sync, trace
 from appointments.services.sweep import sweep
 
 
@@ -22,7 +22,7 @@ def process_cancellation(pk: int) -> None:
 
 @task
 def process_booking(pk: int) -> None:
-    schedule.process(pk)
+    book.process(pk)
 
 
 @task

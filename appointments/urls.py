@@ -9,6 +9,7 @@ from appointments.views import (
     batches,
     bookings,
     cancellations,
+    changes,
     health,
     paper,
     saved,
@@ -27,6 +28,8 @@ urlpatterns = [
     path("views/<int:pk>/rename/", saved.rename, name="rename-view"),
     path("views/<int:pk>/delete/", saved.delete, name="delete-view"),
     path("views/<int:pk>/start/", saved.start, name="start-view"),
+    path("appointments/<int:pk>/move/", changes.move, name="move"),
+    path("appointments/<int:pk>/confirm/", changes.confirm, name="confirm"),
     path("cancellations/<int:pk>/", cancellations.outcome, name="cancellation"),
     path("cancellations/<int:pk>/take-back/", cancellations.withdraw, name="take-back"),
     path("cancellations/<int:pk>/read-again/", cancellations.reread, name="read-again"),
@@ -44,6 +47,10 @@ urlpatterns = [
     path("activity.csv", activity.file, name="activity-file"),
     path("schedule/", bookings.schedule, name="schedule"),
     path("bookings/<int:pk>/", bookings.outcome, name="booking"),
+    path("bookings/<int:pk>/take-back/", bookings.withdraw, name="take-back-booking"),
+    path("bookings/<int:pk>/read-again/", bookings.reread, name="read-booking-again"),
+    path("bookings/<int:pk>/settle/", bookings.settle, name="settle-booking"),
+    path("bookings/<int:pk>/keep-both/", bookings.keep, name="keep-both"),
     path(
         "login/",
         LoginView.as_view(

@@ -16,7 +16,7 @@ from appointments.domain import Scope
 from appointments.models import Appointment, Booking, Cancellation, Connection, ProviderCall
 from appointments.sandbox.core import Fault, FaultKind, Sandbox
 from appointments.sandbox.people import PEOPLE, Person
-from appointments.services import schedule, send
+from appointments.services import book, send
 from appointments.services.cancel import Conflict, Wish, ask_to_cancel
 from appointments.services.connect import connect
 from appointments.services.sync import sync
@@ -163,7 +163,7 @@ class Desk:
 
     def work_booking(self, booking: Booking) -> Booking:
         Booking.objects.filter(pk=booking.pk, due_at__isnull=False).update(due_at=timezone.now())
-        schedule.process(booking.pk)
+        book.process(booking.pk)
         booking.refresh_from_db()
         return booking
 

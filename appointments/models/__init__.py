@@ -2,7 +2,7 @@
 
 from appointments.models.appointments import Appointment, Attendee
 from appointments.models.batches import Batch, BatchLane
-from appointments.models.bookings import Booking
+from appointments.models.bookings import Booking, BookingEvent
 from appointments.models.budgets import RequestBudget
 from appointments.models.cancellations import (
     Cancellation,
@@ -23,6 +23,7 @@ __all__ = [
     "Batch",
     "BatchLane",
     "Booking",
+    "BookingEvent",
     "Cancellation",
     "CancellationEvent",
     "ConcernedPerson",

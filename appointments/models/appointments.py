@@ -182,6 +182,13 @@ class Appointment(models.Model):
         return self.day is not None and self.day < timezone.localdate(timezone=self.connection.zone)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether it has certainly begun; within a day without a clock time nobody knows."""
+        if self.starts_at is None and self.window_starts is None:
+            return self.is_past
+        return self.is_past or self.starts_at_the_earliest <= timezone.now()
+
+    @property
     def starts_at_the_earliest(self) -> datetime:
         """First moment it can begin: its start, its window's, or the start of its day."""
         if self.starts_at is not None:

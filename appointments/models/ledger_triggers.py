@@ -18,6 +18,7 @@ TABLES = (
     "appointments_providercall",
     "appointments_provideranswer",
     "appointments_cancellationevent",
+    "appointments_bookingevent",
 )
 _REFUSAL = "the ledger is insert-only"
 

@@ -10,7 +10,7 @@ provider allows, and pauses there alone when it goes wrong.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,6 +29,7 @@ from appointments.models import (
     Appointment,
     Batch,
     BatchLane,
+    Booking,
     Cancellation,
     CancellationEvent,
     ConcernedPerson,
@@ -90,7 +91,7 @@ def review(rows: Sequence[Appointment], *, versions: Mapping[int, str] = NOTHING
 
     *versions*: what a review before this one showed; whatever changed since is left out.
     """
-    is_open = _open_bookings(rows)
+    is_open = _open_ones(rows)
     return [
         Line(
             appointment=row,
@@ -159,7 +160,7 @@ def _record(batch: Batch, versions: Mapping[int, str]) -> None:
         .order_by("pk")
     )
     locked = sorted(rows.filter(pk__in=versions), key=lambda one: (one.sorts_at, one.pk))
-    is_open = _open_bookings(locked)
+    is_open = _open_ones(locked)
     intents: list[Cancellation] = []
     for row in locked:
         if why := _why_not(row, version=versions[row.pk], is_open=is_open):
@@ -185,10 +186,15 @@ def _waiting_at(connection: Connection) -> int:
     return waiting.count()
 
 
-def _open_bookings(rows: Iterable[Appointment]) -> set[int]:
-    """Keys of those *rows* of which a cancellation is open, in one question for all."""
-    found = Cancellation.objects.open().filter(appointment__in=[one.pk for one in rows])
-    return set(found.values_list("appointment", flat=True))
+def _open_ones(rows: Iterable[Appointment]) -> dict[int, ConflictKind]:
+    """What is open of which of *rows*, by their keys, in two questions for all."""
+    keys = [one.pk for one in rows]
+    changed = Booking.objects.open().changes().filter(appointment__in=keys)
+    cancelled = Cancellation.objects.open().filter(appointment__in=keys)
+    return {
+        **dict.fromkeys(changed.values_list("appointment", flat=True), ConflictKind.CHANGE_OPEN),
+        **dict.fromkeys(cancelled.values_list("appointment", flat=True), ConflictKind.ALREADY_OPEN),
+    }
 
 
 def _intent(batch: Batch, row: Appointment, *, place: int) -> Cancellation:
@@ -206,9 +212,9 @@ def _email(row: Appointment) -> str:
     return next((one.email for one in row.attendees.all() if one.email), "")
 
 
-def _why_not(row: Appointment, *, version: str, is_open: Container[int]) -> str:
+def _why_not(row: Appointment, *, version: str, is_open: Mapping[int, ConflictKind]) -> str:
     if row.pk in is_open:
-        return ConflictKind.ALREADY_OPEN
+        return is_open[row.pk]
     if (conflict := conflict_in(row, scope=Scope.WHOLE, version=version)) is not None:
         return conflict.kind
     return EMAIL_MISSING if row.capabilities.needs_email and not _email(row) else ""

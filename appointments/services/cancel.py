@@ -23,6 +23,7 @@ from appointments.domain import CapabilityMissing, Informs, Scope
 from appointments.models import (
     Appointment,
     Attendee,
+    Booking,
     Cancellation,
     CancellationEvent,
     ConcernedPerson,
@@ -43,6 +44,8 @@ class ConflictKind(StrEnum):
     STALE = "stale"
     ALREADY_OPEN = "already_open"
     SERIES_OPEN = "series_open"
+    CHANGE_OPEN = "change_open"
+    """It is being moved or confirmed, or what came of that is not known yet."""
     NOT_LIVE = "not_live"
     PAST = "past"
     POLICY_FORBIDS = "policy_forbids"
@@ -54,6 +57,8 @@ class Conflict:
     kind: ConflictKind
     cancellation: Cancellation | None = None
     """The one in the way, if there is one."""
+    booking: Booking | None = None
+    """The move or confirmation in the way, if there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,28 +159,46 @@ def conflict_of(row: Appointment, *, scope: Scope, version: str) -> Conflict | N
     )
     if (other := waiting.first()) is not None:
         return Conflict(kind=ConflictKind.ALREADY_OPEN, cancellation=other)
+    if (change := open_change(row)) is not None:
+        return Conflict(kind=ConflictKind.CHANGE_OPEN, booking=change)
     return conflict_in(row, scope=scope, version=version)
 
 
+def open_change(row: Appointment) -> Booking | None:
+    """The move or confirmation of *row* whose outcome is open."""
+    changes = row.booking_requests.open().changes()
+    return changes.select_related("requested_by", "connection").first()
+
+
 def conflict_in(row: Appointment, *, scope: Scope, version: str) -> Conflict | None:
-    """The same of a *row* of which no cancellation is open."""
+    """The same of a *row* of which no cancellation, move or confirmation is open."""
     if (kind := obstacles(row)) is not None:
         return Conflict(kind=kind)
     if row.version != version:
         return Conflict(kind=ConflictKind.STALE)
-    return _series_conflict(row, scope=scope)
+    return series_conflict(row, scope=scope)
 
 
-def _series_conflict(row: Appointment, *, scope: Scope) -> Conflict | None:
-    """Of one series either one "this and later ones" is open, or single ones, never both."""
+def series_conflict(row: Appointment, *, scope: Scope = Scope.WHOLE) -> Conflict | None:
+    """
+    Of one series either one "this and later ones" is open, or single ones, never both.
+
+    To move one of them is a single one, too.
+    """
     key = series_key(row)
     if not key:
         return None
     related = Cancellation.objects.open().filter(connection=row.connection_id, series_key=key)
     if scope is not Scope.FOLLOWING:
         related = related.filter(scope=Scope.FOLLOWING)
-    other = related.first()
-    return Conflict(kind=ConflictKind.SERIES_OPEN, cancellation=other) if other else None
+    if (other := related.first()) is not None:
+        return Conflict(kind=ConflictKind.SERIES_OPEN, cancellation=other)
+    if scope is Scope.FOLLOWING:
+        changes = Booking.objects.open().changes().filter(connection=row.connection_id)
+        for change in changes.select_related("appointment__connection", "requested_by"):
+            if change.appointment is not None and series_key(change.appointment) == key:
+                return Conflict(kind=ConflictKind.CHANGE_OPEN, booking=change)
+    return None
 
 
 def intent(

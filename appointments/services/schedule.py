@@ -1,65 +1,89 @@
 """
-Booking an appointment at a provider.
+Asking a provider to book an appointment, to move one, or to confirm a pending one.
 
-No provider documents a key that makes a repeated booking harmless, so the request is sent once,
-whatever comes of it. After a lost answer the provider is read: found is booked, not found by the
-end of the quiet period is for a person. What was booked is read back and its time compared with
-the time that was meant, because two providers take times without a zone.
+Nothing is sent from here: the intent is committed, and the worker of `services.book` is woken. What
+a member of staff can cause by clicking comes back as a value: a `Booking`, or a `BookingConflict`
+that says why none was recorded. What a person can decide about an unknown outcome is here, too.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from django.utils import timezone
 
-from appointments.domain import (
-    AccessDenied,
-    AwaitsConfirmation,
-    BookedAppointment,
-    BookingRef,
-    CapabilityMissing,
-    CredentialsRejected,
-    DateWindow,
-    NotSent,
-    ProviderError,
-    RateLimited,
-    Refusal,
-    Refused,
-    ScheduleAnswer,
-    Scheduled,
-    ScheduleRequest,
-    Service,
+from appointments.domain import CapabilityMissing, ScheduleRequest, Service, Status
+from appointments.models import (
+    Appointment,
+    Attendee,
+    Booking,
+    BookingEvent,
+    Cancellation,
+    Connection,
 )
-from appointments.models import Appointment, Booking, Connection
-from appointments.models.appointments import digits, fold
-from appointments.models.secrets import CannotDecrypt
-from appointments.providers.base import Provider
-from appointments.providers.transport import within
-from appointments.services import limits
-from appointments.services.limits import Urgency
+from appointments.models.bookings import JUDGED_DONE, JUDGED_NOT_DONE
+from appointments.models.bookings import BookingEventKind as Event
+from appointments.models.cancellations import IllegalTransition
+from appointments.services.cancel import series_conflict, series_key
+from appointments.services.facts import facts_of
 from appointments.services.queue import PROCESS_BOOKING, wake
-from appointments.services.reconcile import QUIET, planned_read
-from appointments.services.records import store
-from appointments.services.sync import sync_soon
+from appointments.services.reconcile import QUIET
 
 LIFETIME = timedelta(minutes=10)
+"""How long after the click something may be sent."""
 LEASE = timedelta(seconds=60)
-CROWDED = timedelta(seconds=3)
-READ_BACK = 20.0
-"""Seconds for reading back what was booked."""
+"""Longer than any look, send and second look together may take."""
 State = Booking.State
+Kind = Booking.Kind
+
+
+class BookingConflictKind(StrEnum):
+    """Why a booking cannot be changed or replaced now."""
+
+    STALE = "stale"
+    CHANGE_OPEN = "change_open"
+    CANCELLATION_OPEN = "cancellation_open"
+    SERIES_OPEN = "series_open"
+    REBOOKED = "rebooked"
+    NOT_LIVE = "not_live"
+    NOT_PENDING = "not_pending"
+    PAST = "past"
+    SWITCHED_OFF = "switched_off"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BookingConflict:
+    kind: BookingConflictKind
+    booking: Booking | None = None
+    """The move, confirmation or rebooking in the way, if there is one."""
+    cancellation: Cancellation | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoveWish:
+    """Where an appointment is to be moved; session and batch where a window was chosen."""
+
+    starts_at: datetime
+    session: str = ""
+    batch: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replacing:
+    """What is to be cancelled once the new appointment stands."""
+
+    appointment: Appointment
+    attendee: Attendee | None = None
+    """If it is a group, the one person who gets the new one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +123,9 @@ def offers(connection: Connection) -> Offers:
     )
 
 
+# --- asking -----------------------------------------------------------------------------------
+
+
 def ask_to_schedule(
     connection: Connection, *, by: User, request: ScheduleRequest, form_key: UUID
 ) -> Booking:
@@ -109,239 +136,164 @@ def ask_to_schedule(
         PermissionDenied: *by* may not schedule; nothing was recorded.
         CapabilityMissing: a caller's bug: the provider cannot schedule.
     """
+    _check_schedules(connection, by=by)
+    return _recorded(_new_booking(connection, by=by, request=request, form_key=form_key))
+
+
+def ask_to_rebook(
+    connection: Connection,
+    *,
+    by: User,
+    request: ScheduleRequest,
+    form_key: UUID,
+    replacing: Replacing,
+) -> Booking | BookingConflict:
+    """
+    Book a new appointment in place of another one, which stands until the new one does.
+
+    Raises:
+        PermissionDenied: *by* may not schedule; nothing was recorded.
+        CapabilityMissing: a caller's bug: the provider cannot schedule.
+    """
+    _check_schedules(connection, by=by)
+    person = replacing.attendee.external_id if replacing.attendee else ""
+    with transaction.atomic():
+        row = Appointment.objects.select_for_update().get(pk=replacing.appointment.pk)
+        if (same := _same(form_key)) is not None:
+            return same
+        if (conflict := replacing_conflict(row, person=person)) is not None:
+            return conflict
+        booking = _new_booking(connection, by=by, request=request, form_key=form_key)
+        booking.replaces, booking.replaces_attendee = row, person
+        return _recorded(booking)
+
+
+def ask_to_move(
+    appointment: Appointment, *, by: User, to: MoveWish, form_key: UUID, version: str
+) -> Booking | BookingConflict:
+    """
+    Record the intent to move *appointment*; *version* is that of the page that was seen.
+
+    Raises:
+        PermissionDenied: *by* may not schedule; nothing was recorded.
+        CapabilityMissing: a caller's bug: the provider moves nothing.
+    """
+    if not appointment.capabilities.reschedules:
+        raise CapabilityMissing(f"{appointment.connection.provider_label} moves no booking")
+    wish = asdict(to) | {"starts_at": to.starts_at.isoformat()}
+    return _ask_to_change(
+        appointment,
+        Kind.MOVE,
+        by=by,
+        form_key=form_key,
+        version=version,
+        at=to.starts_at,
+        wish=wish,
+    )
+
+
+def ask_to_confirm(
+    appointment: Appointment, *, by: User, form_key: UUID, version: str
+) -> Booking | BookingConflict:
+    """
+    Record the intent to accept a pending *appointment*. To decline it is to cancel it.
+
+    Raises:
+        PermissionDenied: *by* may not schedule; nothing was recorded.
+        CapabilityMissing: a caller's bug: the provider confirms nothing.
+    """
+    if not appointment.capabilities.confirms_pending:
+        raise CapabilityMissing(f"{appointment.connection.provider_label} confirms nothing")
+    return _ask_to_change(
+        appointment,
+        Kind.CONFIRM,
+        by=by,
+        form_key=form_key,
+        version=version,
+        at=appointment.starts_at_the_earliest,
+        wish={},
+    )
+
+
+def _ask_to_change(
+    appointment: Appointment,
+    kind: Booking.Kind,
+    *,
+    by: User,
+    form_key: UUID,
+    version: str,
+    at: datetime,
+    wish: dict[str, Any],
+) -> Booking | BookingConflict:
+    if not by.has_perm("appointments.schedule_appointment"):
+        raise PermissionDenied
+    with transaction.atomic():
+        # Locks first, then questions, in the order of `ask_to_cancel`: whoever wants to cancel
+        # it at this moment waits here, or made us wait.
+        if series_key(appointment):
+            Connection.objects.select_for_update(no_key=True).get(pk=appointment.connection_id)
+        row = Appointment.objects.select_for_update().get(pk=appointment.pk)
+        if (same := _same(form_key)) is not None:
+            return same
+        if (conflict := change_conflict(row, kind, version=version)) is not None:
+            return conflict
+        booking = _intent(row.connection, by=by, form_key=form_key)
+        booking.kind, booking.wish, booking.starts_at = kind, wish, at
+        booking.appointment, booking.external_id = row, row.external_id
+        booking.expected = facts_of(row).as_json() | {"host": row.host}
+        return _recorded(booking)
+
+
+def _check_schedules(connection: Connection, *, by: User) -> None:
     if not by.has_perm("appointments.schedule_appointment"):
         raise PermissionDenied
     if not connection.capabilities.schedules:
         raise CapabilityMissing(f"{connection.provider_label} cannot schedule")
-    now = timezone.now()
-    try:
-        with transaction.atomic():
-            booking = Booking.objects.create(
-                form_key=form_key,
-                connection=connection,
-                wish=_wish(request),
-                starts_at=request.starts_at,
-                requested_by=by,
-                requested_at=now,
-                expires_at=now + LIFETIME,
-                due_at=now,
-            )
-            wake(PROCESS_BOOKING, booking.pk)
-    except IntegrityError:
-        return Booking.objects.get(form_key=form_key)
+
+
+def _new_booking(
+    connection: Connection, *, by: User, request: ScheduleRequest, form_key: UUID
+) -> Booking:
+    booking = _intent(connection, by=by, form_key=form_key)
+    booking.wish, booking.starts_at = _wish(request), request.starts_at
     return booking
 
 
-def process(pk: int) -> None:
-    """Do what booking *pk* waits for, if it is due and nobody else is at it."""
-    booking = _lease(pk)
-    if booking is None:
-        return
-    try:
-        match State(booking.state):
-            case State.REQUESTED:
-                _advance(booking)
-            case State.SENDING:
-                # Whoever sent it is gone: it may have been booked.
-                _read_later(booking, State.UNKNOWN, why="worker_lost")
-            case State.UNKNOWN | State.NEEDS_HUMAN:
-                _find(booking)
-            case _:
-                pass
-    except Exception:
-        # A bug of ours must not keep it from a person for ever.
-        if booking.state in (State.UNKNOWN, State.NEEDS_HUMAN):
-            _not_found(booking, why="unreadable")
-        raise
-    finally:
-        Booking.objects.filter(pk=pk, lease_key=booking.lease_key).exclude(
-            state=State.SENDING
-        ).update(lease_key=None, lease_until=None)
-
-
-def _lease(pk: int) -> Booking | None:
+def _intent(connection: Connection, *, by: User, form_key: UUID) -> Booking:
     now = timezone.now()
-    connection = Booking.objects.values_list("connection", flat=True).filter(pk=pk)
-    under_way = Booking.objects.filter(connection__in=connection, lease_until__gt=now)
-    if under_way.count() >= settings.CANCELS_IN_FLIGHT:
-        # One provider that hangs must not hold all the workers.
-        Booking.objects.filter(pk=pk, due_at__lte=now).update(due_at=now + CROWDED)
-        wake(PROCESS_BOOKING, pk, at=now + CROWDED)
-        return None
-    free = Booking.objects.filter(pk=pk, due_at__lte=now).filter(
-        Q(lease_until__isnull=True) | Q(lease_until__lte=now)
+    return Booking(
+        form_key=form_key,
+        connection=connection,
+        requested_by=by,
+        requested_at=now,
+        expires_at=now + LIFETIME,
+        due_at=now,
     )
-    if free.update(lease_key=uuid4(), lease_until=now + LEASE) != 1:
-        return None
-    return Booking.objects.select_related("connection", "requested_by").get(pk=pk)
 
 
-def _advance(booking: Booking) -> None:
-    if timezone.now() >= booking.expires_at:
-        _end(booking, State.NOT_SENT, why="lifetime_over")
-        return
-    if not booking.requested_by.has_perm("appointments.schedule_appointment"):
-        _end(booking, State.NOT_SENT, why="not_permitted")
-        return
-    if not booking.connection.is_active:
-        _end(booking, State.NOT_SENT, why="switched_off")
-        return
+def _recorded(booking: Booking) -> Booking:
+    """*booking* in the database with its first entry; or the one of the same form before it."""
     try:
-        client = limits.client(booking.connection, Urgency.WORK)
-    except CannotDecrypt:
-        _end(booking, State.NOT_SENT, why="cannot_decrypt")
-        return
-    with closing(client.http):
-        now = timezone.now()
-        if not _move(
-            booking, State.SENDING, sent_at=now, due_at=now + LEASE, lease_until=now + LEASE
-        ):
-            return
-        _settle(booking, client, _send(client, request_of(booking)))
+        with transaction.atomic():
+            booking.save()
+            BookingEvent.objects.create(
+                booking=booking,
+                at=booking.requested_at,
+                event=Event.ASKED,
+                after=State.REQUESTED,
+                by=booking.requested_by,
+            )
+            wake(PROCESS_BOOKING, booking.pk)
+    except IntegrityError:
+        if (same := _same(booking.form_key)) is None:
+            raise
+        return same
+    return booking
 
 
-def _send(client: Provider, request: ScheduleRequest) -> ScheduleAnswer | ProviderError:
-    try:
-        return client.schedule(request)
-    except (CredentialsRejected, AccessDenied) as error:
-        credentials = isinstance(error, CredentialsRejected)
-        return Refused(why=Refusal.CREDENTIALS if credentials else Refusal.PERMISSION)
-    except ProviderError as error:
-        return error
-
-
-def _settle(booking: Booking, client: Provider, outcome: ScheduleAnswer | ProviderError) -> None:
-    match outcome:
-        case Scheduled():
-            _booked(booking, client, outcome)
-        case AwaitsConfirmation(said=said):
-            _end(booking, State.AWAITS_CONFIRMATION, said=said)
-        case Refused(why=why, said=said):
-            _end(booking, State.REFUSED, why=why, said=said)
-        case NotSent() | RateLimited():
-            _end(booking, State.NOT_SENT, why=outcome.why)
-        case _:
-            _read_later(booking, State.UNKNOWN, why=outcome.why)
-
-
-# --- reading back -----------------------------------------------------------------------------
-
-
-def _booked(booking: Booking, client: Provider, answer: Scheduled) -> None:
-    """It is booked: that first, and only then read it back to compare the time."""
-    if not _end(booking, State.CONFIRMED, external_id=answer.external_id, said=answer.said):
-        return
-    sync_soon(booking.connection)
-    shown, read_at = answer.appointment, timezone.now()
-    try:
-        with within(READ_BACK):
-            if shown is None and answer.external_id:
-                shown = client.read(
-                    BookingRef(external_id=answer.external_id, starts_at=booking.starts_at)
-                )
-            if shown is None:
-                shown = _listed(booking, client)
-    except ProviderError:
-        return  # Booked all the same; the page says that the time was not compared.
-    if shown is not None:
-        _link(booking, shown, read_at=read_at)
-
-
-def _find(booking: Booking) -> None:
-    """Look for a booking whose answer was lost; never send it again."""
-    read_at = timezone.now()
-    client = limits.client(booking.connection, Urgency.WORK)
-    with closing(client.http):
-        try:
-            shown = _listed(booking, client)
-        except ProviderError:
-            _not_found(booking, why="unreadable")
-            return
-    if shown is None:
-        _not_found(booking, why="not_listed")
-        return
-    if _end(booking, State.CONFIRMED, external_id=shown.external_id, why="found"):
-        _link(booking, shown, read_at=read_at)
-
-
-def _not_found(booking: Booking, *, why: str) -> None:
-    quiet_until = (booking.sent_at or booking.requested_at) + LEASE + QUIET
-    over = booking.state == State.NEEDS_HUMAN or timezone.now() >= quiet_until
-    _read_later(booking, State.NEEDS_HUMAN if over else State.UNKNOWN, why=why)
-
-
-def _listed(booking: Booking, client: Provider) -> BookedAppointment | None:
-    """The listed booking that is ours: same person, same time, and new to us."""
-    local = booking.starts_at.astimezone(booking.connection.zone).date()
-    window = DateWindow(first=local - timedelta(days=1), last=local + timedelta(days=1))
-    known = set(
-        Appointment.objects.filter(
-            connection=booking.connection, first_seen_at__lt=booking.requested_at
-        ).values_list("external_id", flat=True)
-    )
-    wish = request_of(booking)
-    for page in client.pages(window):
-        for one in page.records:
-            if one.external_id not in known and one.is_live and _fits(one, wish, booking):
-                return one
-    return None
-
-
-def _fits(one: BookedAppointment, wish: ScheduleRequest, booking: Booking) -> bool:
-    local = booking.starts_at.astimezone(booking.connection.zone).date()
-    same_time = (
-        one.starts_at == booking.starts_at if one.starts_at is not None else one.day == local
-    )
-    return same_time and any(_is_person(person, wish) for person in one.attendees)
-
-
-def _is_person(person: Any, wish: ScheduleRequest) -> bool:
-    if wish.email and person.email:
-        return bool(fold(wish.email) == fold(person.email))
-    if wish.phone and person.phone:
-        return bool(digits(wish.phone) == digits(person.phone))
-    return bool(wish.name) and fold(wish.name) == fold(person.name)
-
-
-def _link(booking: Booking, shown: BookedAppointment, *, read_at: datetime) -> None:
-    """Keep what the provider shows, and tie it to the request."""
-    store(booking.connection, [_with_title(shown, booking)], read_at=read_at)
-    row = Appointment.objects.filter(
-        connection=booking.connection, external_id=shown.external_id
-    ).first()
-    Booking.objects.filter(pk=booking.pk).update(
-        appointment=row, external_id=shown.external_id, booked_at=shown.starts_at
-    )
-
-
-def _with_title(shown: BookedAppointment, booking: Booking) -> BookedAppointment:
-    """MijnKlantportaal does not repeat the title it was given; we know it."""
-    return shown if shown.title else replace(shown, title=request_of(booking).title)
-
-
-# --- rows -------------------------------------------------------------------------------------
-
-
-def _move(booking: Booking, state: Booking.State, **values: Any) -> bool:
-    """Change the row if it is still as we hold it; False if somebody else was faster."""
-    if booking.state not in Booking.OPEN:
-        return False
-    mine = Booking.objects.filter(pk=booking.pk, state=booking.state, lease_key=booking.lease_key)
-    if mine.update(state=state, **values) != 1:
-        return False
-    booking.refresh_from_db()
-    return True
-
-
-def _end(booking: Booking, state: Booking.State, **values: Any) -> bool:
-    return _move(booking, state, due_at=None, settled_at=timezone.now(), **values)
-
-
-def _read_later(booking: Booking, state: Booking.State, *, why: str) -> None:
-    since = booking.sent_at if booking.state != State.SENDING else None
-    due_at = planned_read(since or timezone.now())
-    if _move(booking, state, why=why, due_at=due_at, lease_until=None):
-        wake(PROCESS_BOOKING, booking.pk, at=due_at)
+def _same(form_key: UUID) -> Booking | None:
+    """The intent that this very form recorded before."""
+    return Booking.objects.filter(form_key=form_key).first()
 
 
 def _wish(request: ScheduleRequest) -> dict[str, Any]:
@@ -351,9 +303,131 @@ def _wish(request: ScheduleRequest) -> dict[str, Any]:
     return values
 
 
-def request_of(booking: Booking) -> ScheduleRequest:
-    """What was asked for, as the adapter takes it."""
-    values = dict(booking.wish)
-    for name in ("starts_at", "ends_at"):
-        values[name] = datetime.fromisoformat(values[name]) if values[name] else None
-    return ScheduleRequest(**values)
+# --- what stands against it -------------------------------------------------------------------
+
+
+def change_conflict(
+    row: Appointment, kind: Booking.Kind, *, version: str | None = None
+) -> BookingConflict | None:
+    """What keeps *row* from being moved or confirmed now; None of *version*: whatever was seen."""
+    if (other := row.booking_requests.open().changes().first()) is not None:
+        return BookingConflict(kind=BookingConflictKind.CHANGE_OPEN, booking=other)
+    open_ones = Cancellation.objects.open().filter(
+        connection=row.connection_id, external_id=row.external_id
+    )
+    if (cancellation := open_ones.first()) is not None:
+        return BookingConflict(
+            kind=BookingConflictKind.CANCELLATION_OPEN, cancellation=cancellation
+        )
+    if (obstacle := change_obstacle(row, kind)) is not None:
+        return BookingConflict(kind=obstacle)
+    if version is not None and row.version != version:
+        return BookingConflict(kind=BookingConflictKind.STALE)
+    if (series := series_conflict(row)) is not None:
+        return BookingConflict(
+            kind=BookingConflictKind.SERIES_OPEN, cancellation=series.cancellation
+        )
+    return None
+
+
+def change_obstacle(appointment: Appointment, kind: Booking.Kind) -> BookingConflictKind | None:
+    """Why moving or confirming *appointment* is not offered at all; None if it is."""
+    if not appointment.connection.is_active:
+        return BookingConflictKind.SWITCHED_OFF
+    if not appointment.is_live:
+        return BookingConflictKind.NOT_LIVE
+    if kind is Kind.CONFIRM and appointment.status != Status.PENDING:
+        return BookingConflictKind.NOT_PENDING
+    if appointment.has_begun:
+        return BookingConflictKind.PAST
+    return None
+
+
+def replacing_conflict(row: Appointment, *, person: str = "") -> BookingConflict | None:
+    """What keeps *row*, or one *person* of it, from being replaced by a new appointment now."""
+    if not row.is_live:
+        return BookingConflict(kind=BookingConflictKind.NOT_LIVE)
+    others = row.replacements.filter(replaces_attendee=person)
+    other = others.open().first() or others.half_done().first()
+    if other is not None:
+        return BookingConflict(kind=BookingConflictKind.REBOOKED, booking=other)
+    return None
+
+
+# --- what a person can do about it ------------------------------------------------------------
+
+
+class BookingVerdict(StrEnum):
+    """What somebody found out outside the portal."""
+
+    DONE = JUDGED_DONE
+    NOT_DONE = JUDGED_NOT_DONE
+
+
+def take_back(booking: Booking, *, by: User) -> Booking:
+    """Withdraw what has not been sent yet; if it has been, nothing happens."""
+    _check_may_schedule(by)
+    try:
+        booking.apply(Event.TAKEN_BACK, why="taken_back", by=by)
+    except IllegalTransition:
+        booking.refresh_from_db()
+    return booking
+
+
+def read_again(booking: Booking, *, by: User) -> None:
+    """Have the worker read the provider now. Sends nothing that changes anything."""
+    _check_may_schedule(by)
+    now = timezone.now()
+    waiting = Booking.objects.unsettled().filter(pk=booking.pk, due_at__gt=now, lease_until=None)
+    if waiting.update(due_at=now):
+        wake(PROCESS_BOOKING, booking.pk)
+
+
+def quiet_from(booking: Booking) -> datetime:
+    """From when on the request can take effect no more."""
+    return (booking.sent_at or booking.requested_at) + LEASE + QUIET
+
+
+def may_settle(booking: Booking) -> bool:
+    """Whether a verdict may be given now."""
+    return booking.state == State.NEEDS_HUMAN and timezone.now() >= quiet_from(booking)
+
+
+def settle_by_hand(booking: Booking, *, by: User, verdict: BookingVerdict, reason: str) -> Booking:
+    """
+    Close *booking* with the verdict of a named person; unchanged if that is not possible now.
+
+    Raises:
+        PermissionDenied: *by* may not settle; nothing was recorded.
+    """
+    if not by.has_perms(("appointments.settle_cancellation", "appointments.schedule_appointment")):
+        raise PermissionDenied
+    if not may_settle(booking):
+        return booking
+    try:
+        booking.apply(Event.SETTLED_BY_HAND, why=verdict, by=by, detail=reason)
+    except IllegalTransition:
+        booking.refresh_from_db()
+    return booking
+
+
+def keep_both(booking: Booking, *, by: User) -> Booking:
+    """
+    End a rebooking on the word of *by*: the old appointment stays beside the new one.
+
+    Nothing happens to what is not half done.
+    """
+    _check_may_schedule(by)
+    with transaction.atomic():
+        half_done = Booking.objects.half_done().filter(pk=booking.pk)
+        if Booking.objects.filter(pk__in=half_done.values("pk"), kept_both_at=None).update(
+            kept_both_at=timezone.now(), kept_both_by=by
+        ):
+            booking.note(Event.KEPT_BOTH, by=by)
+    booking.refresh_from_db()
+    return booking
+
+
+def _check_may_schedule(by: User) -> None:
+    if not by.has_perm("appointments.schedule_appointment"):
+        raise PermissionDenied

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.db.models import Q
 from django.utils import timezone
 
 from appointments.domain import Scope
@@ -35,8 +34,7 @@ def sweep() -> None:
     for connection_id in lanes.connections_with_waiting():
         lanes.call_in(connection_id, or_later=False)
     batch.finish_stops()
-    free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
-    bookings = Booking.objects.filter(free, due_at__lte=now).order_by("due_at")
+    bookings = Booking.objects.due(now).order_by("due_at")
     for pk in bookings.values_list("pk", flat=True)[:MOST]:
         wake(PROCESS_BOOKING, pk)
     untraced = Cancellation.objects.filter(

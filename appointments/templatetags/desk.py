@@ -45,7 +45,7 @@ def languages() -> list[tuple[str, str]]:
 @register.simple_tag
 def unsettled_count() -> int:
     """How many outcomes wait to be found out; few, so they may be counted."""
-    bookings = Booking.objects.filter(state__in=(Booking.State.UNKNOWN, Booking.State.NEEDS_HUMAN))
+    bookings = Booking.objects.for_people()
     return Cancellation.objects.for_people(timezone.now()).count() + bookings.count()
 
 

@@ -25,6 +25,7 @@ from appointments.models.cancellations import CancellationQuerySet, State
 from appointments.providers.registry import PROVIDERS
 from appointments.services.batch import latest
 from appointments.views.appointments import facts
+from appointments.views.bookings import state_context as booking_context
 from appointments.views.cancellations import MAY_VIEW, state_context
 from appointments.views.files import csv_stream
 from appointments.views.request import StaffRequest
@@ -33,7 +34,9 @@ from appointments.views.timeline import scope_words
 from appointments.views.when import day_title, when
 from appointments.wording import (
     age,
-    booking_outcome,
+    asked_time,
+    booking_title,
+    booking_who,
     in_a_word,
     person,
     state_choices,
@@ -43,8 +46,6 @@ from appointments.wording import (
 PAGE_SIZE = 50
 LONGEST_LIST = 200
 """Unsettled ones shown at once; the oldest come first, so none is hidden for good."""
-
-UNSETTLED_BOOKINGS = (Booking.State.UNKNOWN, Booking.State.NEEDS_HUMAN)
 
 _ID = re.compile(r"\d{1,18}", re.ASCII)
 
@@ -61,8 +62,11 @@ def unsettled(request: StaffRequest) -> HttpResponse:
         .order_by("requested_at", "pk")[:LONGEST_LIST]
     )
     bookings = (
-        Booking.objects.filter(state__in=UNSETTLED_BOOKINGS)
-        .select_related("connection", "requested_by")
+        Booking.objects.for_people()
+        .select_related(
+            "connection", "appointment__connection", "replaces__connection", "requested_by"
+        )
+        .prefetch_related("appointment__attendees", "replaces__attendees")
         .order_by("requested_at", "pk")[:LONGEST_LIST]
     )
     is_silent = WorkerPulse.is_silent()
@@ -77,9 +81,11 @@ def unsettled(request: StaffRequest) -> HttpResponse:
             for one in cancellations
         ],
         "bookings": [
-            {
-                "booking": one,
-                "outcome": booking_outcome(one),
+            booking_context(one, is_silent=is_silent)
+            | {
+                "title": booking_title(one),
+                "who": booking_who(one),
+                "asked_time": asked_time(one),
                 "owner": person(one.requested_by),
                 "age": age(now - one.requested_at),
             }

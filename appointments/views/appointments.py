@@ -19,12 +19,13 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.days import day_short
 from appointments.forms import FilterForm, Range
-from appointments.models import Appointment, Cancellation, Connection, WorkerPulse
+from appointments.models import Appointment, Booking, Cancellation, Connection, WorkerPulse
 from appointments.models.appointments import digits, fold
 from appointments.providers.registry import PROVIDERS
 from appointments.services import limits
 from appointments.services.batch import running as running_batches
 from appointments.services.cancel import Conflict, obstacles
+from appointments.services.schedule import change_obstacle
 from appointments.services.sync import sync_soon
 from appointments.views.filters import (
     DAYS,
@@ -43,6 +44,7 @@ from appointments.views.timeline import timeline
 from appointments.views.when import clock_elsewhere, day_nearness, day_title, when
 from appointments.wording import (
     Notice,
+    change_open,
     conflict,
     expiry_notice,
     failing_notice,
@@ -50,9 +52,11 @@ from appointments.wording import (
     policy_notice,
     quota_notice,
     quota_used,
+    rebooking_notice,
     waiting_for_people,
 )
 
+Kind = Booking.Kind
 OTHER_BOOKINGS = 8
 """Of the same person, at most this many are shown."""
 
@@ -73,7 +77,10 @@ def index(request: StaffRequest) -> HttpResponse:
     )
     is_silent = WorkerPulse.is_silent()
     running = running_batches()
-    overdue = Cancellation.objects.overdue_for_people(timezone.now()).count()
+    now = timezone.now()
+    overdue = sum(
+        model.objects.overdue_for_people(now).count() for model in (Cancellation, Booking)
+    )
     token = token_of(
         look_of(shown.raw, connections=connections.values()),
         is_silent,
@@ -265,8 +272,15 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
         )
     )
     open_one = next((one for one in cancellations if one.is_open), None)
+    bookings = list(
+        appointment.booking_requests.select_related("requested_by", "connection").prefetch_related(
+            "events__by"
+        )
+    )
+    change = next((one for one in bookings if one.is_open and one.kind != Kind.BOOK), None)
     may_cancel = request.user.has_perm("appointments.cancel_appointment")
     obstacle = obstacles(appointment)
+    is_free = open_one is None and change is None
     return {
         "appointment": appointment,
         "facts": facts(appointment),
@@ -279,11 +293,14 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
         "open_cancellation": open_one,
         "obstacle": obstacle,
         "obstacle_sentence": conflict(Conflict(kind=obstacle)) if obstacle else "",
-        "can_cancel": may_cancel and open_one is None and obstacle is None,
+        "can_cancel": may_cancel and is_free and obstacle is None,
+        **_what_else_can_be_done(request, appointment, is_free=is_free),
+        "open_change": change_open(change, viewer=request.user) if change else "",
+        "change": change,
         "may_cancel": may_cancel,
         "policy": policy_notice(appointment) if appointment.is_live else None,
         "others": _other_bookings(appointment),
-        "timeline": timeline(appointment, cancellations),
+        "timeline": timeline(appointment, cancellations, bookings),
         "freshness": freshness(appointment.connection),
         "zone": settings.TIME_ZONE,
     }
@@ -306,6 +323,28 @@ def _place(request: StaffRequest, appointment: Appointment) -> dict[str, Any]:
         "is_in_list": True,
         "previous": beside(previous),
         "next": beside(following),
+    }
+
+
+def _what_else_can_be_done(
+    request: StaffRequest, appointment: Appointment, *, is_free: bool
+) -> dict[str, Any]:
+    """Moving, confirming and rebooking, and the new appointment that takes this one's place."""
+    can, may = appointment.capabilities, request.user.has_perm("appointments.schedule_appointment")
+    replacement = (
+        appointment.replacements.open().first() or appointment.replacements.half_done().first()
+    )
+    is_offered = may and is_free
+    return {
+        "can_move": is_offered
+        and can.reschedules
+        and change_obstacle(appointment, Kind.MOVE) is None,
+        "can_confirm": is_offered
+        and can.confirms_pending
+        and change_obstacle(appointment, Kind.CONFIRM) is None,
+        "can_rebook": is_offered and appointment.is_live and replacement is None,
+        "replacement": replacement,
+        "replacement_notice": rebooking_notice(replacement) if replacement else None,
     }
 
 

@@ -1,98 +1,416 @@
-"""Scheduling: the form of one connection, and what came of it."""
+"""
+Booking a new appointment, perhaps in place of another one, and what came of a request.
+
+Each button of a form is a plain submit: one shows free slots, one chooses a slot, one books. What
+was typed is kept by all of them.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Mapping
+from typing import Any, assert_never
 
+from django.conf import settings
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from appointments.forms import SCHEDULE_LABELS, ScheduleForm
-from appointments.models import Booking, Connection
-from appointments.services.schedule import ask_to_schedule, offers
+from appointments.domain import ScheduleField, ScheduleRequest
+from appointments.forms import ScheduleForm, VerdictForm
+from appointments.models import Appointment, Attendee, Booking, Connection, WorkerPulse
+from appointments.services.cancel import obstacles
+from appointments.services.schedule import (
+    BookingConflict,
+    BookingVerdict,
+    Replacing,
+    ask_to_rebook,
+    ask_to_schedule,
+    keep_both,
+    may_settle,
+    offers,
+    quiet_from,
+    read_again,
+    replacing_conflict,
+    settle_by_hand,
+    take_back,
+)
+from appointments.services.slots import slots_to_book
+from appointments.templatetags.desk import phone_link
+from appointments.views.appointments import facts
 from appointments.views.polling import interval, knows, token_of
 from appointments.views.request import StaffRequest, see_other, wants_fragment
-from appointments.wording import booking_outcome, failure
+from appointments.views.slots import CHOOSE, SHOW, chosen, slot_words, slots_form, wanted
+from appointments.views.timeline import of_booking
+from appointments.wording import (
+    asked_time,
+    booking_conflict,
+    booking_outcome,
+    booking_silence,
+    booking_title,
+    facts_time,
+    failure,
+    rebooking_notice,
+)
+
+MAY_SCHEDULE = "appointments.schedule_appointment"
+MAY_SETTLE = "appointments.settle_cancellation"
+
+
+# --- the form ---------------------------------------------------------------------------------
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required("appointments.schedule_appointment", raise_exception=True)
+@permission_required(MAY_SCHEDULE, raise_exception=True)
 def schedule(request: StaffRequest) -> HttpResponse:
     """Choose a connection, fill in its form, and on POST record the intent to book."""
+    sent = request.POST if request.method == "POST" else request.GET
     connections = [
         one
         for one in Connection.objects.active().select_related("health")
         if one.capabilities.schedules
     ]
-    asked = request.POST.get("connection") or request.GET.get("connection", "")
+    replacing = _replacing(sent)
+    asked = sent.get("connection", "")
     connection = next((one for one in connections if str(one.pk) == asked), None)
-    if connection is None:
-        context = {"connections": connections, "is_unknown": bool(asked)}
-        return render(request, "appointments/schedule.html", context, status=404 if asked else 200)
-
-    form = _form(connection, request.POST if request.method == "POST" else None)
-    if request.method != "POST" or not form.is_valid():
-        context = _context(connections, connection, form)
-        status = 422 if request.method == "POST" else 200
+    context: dict[str, Any] = {"connections": connections, "is_unknown": False}
+    context |= _replaced(replacing, person=sent.get("person", ""))
+    if connection is None or context.get("must_choose"):
+        context |= {"is_unknown": bool(asked) and connection is None}
+        status = 404 if context["is_unknown"] else 200
         return render(request, "appointments/schedule.html", context, status=status)
-    booking = ask_to_schedule(
-        connection, by=request.user, request=form.wish(), form_key=form.cleaned_data["form_key"]
+
+    context |= {"connection": connection, "warning": _warning(connection)}
+    if request.method != "POST":
+        typed = _carried(replacing, connection) if replacing else {}
+        return _form_page(request, context, _form(connection, typed=typed), data=request.GET)
+    if CHOOSE in request.POST or request.POST.get("do") == SHOW:
+        return _slots_page(request, context, connection)
+    form = _form(connection, request.POST)
+    if not form.is_valid():
+        return _form_page(request, context, form, data=request.POST, status=422)
+    result = _asked(request, connection, form, replacing)
+    match result:
+        case Booking():
+            return see_other(result)
+        case BookingConflict():
+            context |= {
+                "conflict": booking_conflict(result, viewer=request.user),
+                "in_the_way": result.booking,
+            }
+            return _form_page(request, context, form, data=request.POST, status=409)
+        case _:
+            assert_never(result)
+
+
+def _asked(
+    request: StaffRequest, connection: Connection, form: ScheduleForm, replacing: Replacing | None
+) -> Booking | BookingConflict:
+    key = form.cleaned_data["form_key"]
+    if replacing is None:
+        return ask_to_schedule(connection, by=request.user, request=form.wish(), form_key=key)
+    return ask_to_rebook(
+        connection, by=request.user, request=form.wish(), form_key=key, replacing=replacing
     )
-    return see_other(booking)
 
 
-@require_safe
-@permission_required("appointments.schedule_appointment", raise_exception=True)
-def outcome(request: StaffRequest, pk: int) -> HttpResponse:
-    """Show where a request to book stands; the page asks again while that may change."""
-    booking = get_object_or_404(
-        Booking.objects.select_related("connection", "appointment__connection", "requested_by"),
-        pk=pk,
-    )
-    context = _state(booking)
-    if not wants_fragment(request):
-        return render(request, "appointments/booking.html", context)
-    if knows(request, context["token"]):
-        return HttpResponse(status=204)
-    return render(request, "appointments/booking.html#state", context)
-
-
-def _form(connection: Connection, data: Any) -> ScheduleForm:
+def _form(
+    connection: Connection,
+    data: Mapping[str, Any] | None = None,
+    *,
+    typed: Mapping[str, str] | None = None,
+) -> ScheduleForm:
     return ScheduleForm(
         data,
         capabilities=connection.capabilities,
         zone=connection.zone,
         offers=offers(connection),
+        typed=typed,
     )
 
 
-def _context(
-    connections: list[Connection], connection: Connection, form: ScheduleForm
-) -> dict[str, Any]:
+def _slots_page(
+    request: StaffRequest, context: dict[str, Any], connection: Connection
+) -> HttpResponse:
+    """Around what is typed: the free slots, or the one that was chosen."""
+    typed = {name: str(value) for name, value in request.POST.items()}
+    if CHOOSE in request.POST:
+        found = chosen(request.POST, zone=connection.zone)
+        if found is not None:
+            slot, fields = found
+            typed |= {name: value for name, value in fields.items() if value}
+            context |= {"chosen_slot": slot_words(slot, connection=connection)}
+    form = _form(connection, typed=typed)
+    return _form_page(request, context, form, data=request.POST)
+
+
+def _form_page(
+    request: StaffRequest,
+    context: dict[str, Any],
+    form: ScheduleForm,
+    *,
+    data: Mapping[str, Any],
+    status: int = 200,
+) -> HttpResponse:
+    connection: Connection = context["connection"]
+    like = ScheduleRequest(
+        starts_at=connection.created_at,
+        service=str(form["service"].value() or "") if "service" in form.fields else "",
+        host=str(form["host"].value() or "") if "host" in form.fields else "",
+        branch=str(form["branch"].value() or "") if "branch" in form.fields else "",
+    )
+    context |= wanted(
+        slots_form(connection, data),
+        data,
+        lambda first, days: slots_to_book(connection, first=first, days=days, like=like),
+        connection=connection,
+    )
+    if status == 200 and request.method == "POST" and not context.get("asked_for_slots"):
+        _focus_next(form)
+    return render(request, "appointments/schedule.html", context | {"form": form}, status=status)
+
+
+def _focus_next(form: ScheduleForm) -> None:
+    """After a slot was chosen: to the first field that still lacks something."""
+    for field in form.visible_fields():
+        if field.field.required and not field.value():
+            field.field.widget.attrs["autofocus"] = True
+            return
+
+
+def _warning(connection: Connection) -> str:
     health = getattr(connection, "health", None)
-    warning = ""
-    if health is not None and health.is_failing:
-        warning = failure(health.failure, connection.provider_label)
+    if health is None or not health.is_failing:
+        return ""
+    return failure(health.failure, connection.provider_label)
+
+
+# --- in place of another one ------------------------------------------------------------------
+
+
+def _replacing(sent: Mapping[str, Any]) -> Replacing | None:
+    """What the new appointment is to take the place of; None if nothing."""
+    key = sent.get("replaces", "")
+    if not (key.isascii() and key.isdecimal() and len(key) < 19):
+        return None
+    found = Appointment.objects.select_related("connection__health").prefetch_related("attendees")
+    appointment = get_object_or_404(found, pk=key)
+    people = list(appointment.attendees.all())
+    if len(people) < 2 or not appointment.capabilities.one_attendee:
+        return Replacing(appointment=appointment)
+    person = next((one for one in people if str(one.pk) == sent.get("person")), None)
+    return Replacing(appointment=appointment, attendee=person)
+
+
+def _replaced(replacing: Replacing | None, *, person: str) -> dict[str, Any]:
+    """What the page says about the old appointment, and whom of a group it asks for."""
+    if replacing is None:
+        return {}
+    row = replacing.appointment
+    people = [one for one in row.attendees.all() if one.external_id]
+    is_group = len(row.attendees.all()) > 1 and row.capabilities.one_attendee
+    context = {
+        "replaced": row,
+        "replaced_facts": facts(row),
+        "replaced_person": replacing.attendee,
+        "must_choose": is_group and replacing.attendee is None,
+        "replaced_people": people if is_group else [],
+    }
+    external_id = replacing.attendee.external_id if replacing.attendee else ""
+    found = replacing_conflict(row, person=external_id)
+    if found is not None:
+        context |= {"conflict": booking_conflict(found), "in_the_way": found.booking}
+    return context
+
+
+def _carried(replacing: Replacing, connection: Connection) -> dict[str, str]:
+    """What is known of the person and the old appointment, as the new form takes it."""
+    row = replacing.appointment
+    person = replacing.attendee or row.attendees.first() or Attendee()
+    carried = {
+        "title": row.title,
+        "name": person.name,
+        "email": person.email,
+        "phone": phone_link(person.phone),
+        "time_zone": person.time_zone,
+    }
+    if row.connection_id == connection.pk:
+        hosts = row.locator.get("host_ids", "").split(",")
+        carried |= {
+            "customer_id": person.external_id,
+            "service": row.locator.get("meeting_type_id") or row.locator.get("service_id", ""),
+            "host": hosts[0] if len(hosts) == 1 else "",
+            "branch": row.locator.get("branch_id", ""),
+        }
+    fields = {one.name: one for one in connection.capabilities.schedule_fields}
     return {
-        "connections": connections,
-        "connection": connection,
-        "form": form,
-        "warning": warning,
+        name: value for name, value in carried.items() if value and _takes(fields.get(name), value)
     }
 
 
-def _state(booking: Booking) -> dict[str, Any]:
+def _takes(field: ScheduleField | None, value: str) -> bool:
+    return field is not None and (not field.pattern or bool(re.fullmatch(field.pattern, value)))
+
+
+# --- what came of it --------------------------------------------------------------------------
+
+
+@require_safe
+@permission_required(MAY_SCHEDULE, raise_exception=True)
+def outcome(request: StaffRequest, pk: int) -> HttpResponse:
+    """Show where a request to book, move or confirm stands; the page asks again by itself."""
+    booking = _booking(pk)
+    if not wants_fragment(request):
+        return _page(request, booking)
+    context = state_context(booking, is_silent=WorkerPulse.is_silent())
+    if knows(request, context["token"]):
+        return HttpResponse(status=204)
+    return render(request, "appointments/booking.html#state", context)
+
+
+def _page(
+    request: StaffRequest, booking: Booking, *, form: VerdictForm | None = None, status: int = 200
+) -> HttpResponse:
+    context = state_context(booking, is_silent=WorkerPulse.is_silent()) | {
+        "title": booking_title(booking),
+        "asked_time": asked_time(booking),
+        "before": facts_time(booking.expected.get("when", ())),
+        "facts": facts(booking.appointment) if booking.appointment else None,
+        "zone": booking.connection.time_zone if booking.wish.get("session") else settings.TIME_ZONE,
+        "wish": _wish(booking) if booking.kind == Booking.Kind.BOOK else [],
+        "history": of_booking(booking),
+        "verdict_form": form or VerdictForm(),
+        "may_settle": may_settle(booking),
+        "quiet_from": quiet_from(booking),
+    }
+    return render(request, "appointments/booking.html", context, status=status)
+
+
+def _wish(booking: Booking) -> list[tuple[str, Any]]:
+    hidden = ("starts_at", "ends_at")
+    return [
+        (name.replace("_", " ").capitalize(), value)
+        for name, value in booking.wish.items()
+        if value and name not in hidden
+    ]
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required(MAY_SCHEDULE, raise_exception=True)
+def withdraw(request: StaffRequest, pk: int) -> HttpResponse:
+    """Take a request back that has not been sent yet."""
+    booking = _booking(pk)
+    if request.method == "POST":
+        take_back(booking, by=request.user)
+    return redirect(booking)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required(MAY_SCHEDULE, raise_exception=True)
+def reread(request: StaffRequest, pk: int) -> HttpResponse:
+    """Have the worker read the provider now, for an outcome that is unknown."""
+    booking = _booking(pk)
+    if request.method == "POST":
+        read_again(booking, by=request.user)
+    return redirect(booking)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required(MAY_SCHEDULE, raise_exception=True)
+def keep(request: StaffRequest, pk: int) -> HttpResponse:
+    """End a rebooking: the old appointment is kept beside the new one."""
+    booking = _booking(pk)
+    if request.method == "POST":
+        keep_both(booking, by=request.user)
+    return redirect(booking)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required((MAY_SCHEDULE, MAY_SETTLE), raise_exception=True)
+def settle(request: StaffRequest, pk: int) -> HttpResponse:
+    """Take a named person's verdict on a request that nobody else can find out about."""
+    booking = _booking(pk)
+    if request.method != "POST":
+        return redirect(booking)
+    form = VerdictForm(request.POST)
+    verdicts = {"done": BookingVerdict.DONE, "not_done": BookingVerdict.NOT_DONE}
+    verdict = verdicts.get(request.POST.get("verdict", ""))
+    if form.is_valid() and verdict is None:
+        form.add_error(None, _("Choose what you found out."))
+    if verdict is None or not form.is_valid():
+        return _page(request, booking, form=form, status=422)
+    settle_by_hand(booking, by=request.user, verdict=verdict, reason=form.cleaned_data["reason"])
+    return redirect(booking)
+
+
+def _booking(pk: int) -> Booking:
+    found = Booking.objects.select_related(
+        "connection",
+        "appointment__connection",
+        "replaces__connection",
+        "requested_by",
+        "settled_by",
+        "kept_both_by",
+    ).prefetch_related("appointment__attendees", "replaces__attendees", "events__by")
+    return get_object_or_404(found, pk=pk)
+
+
+def state_context(booking: Booking, *, is_silent: bool) -> dict[str, Any]:
+    """What the state fragment shows; with *is_silent*, that no worker moves it on."""
     delay = interval(booking.requested_at) if booking.is_moving else ""
+    silent = booking_silence(booking) if is_silent and booking.is_moving else ""
+    old = _old_one(booking)
+    seen = (booking.state, booking.why, booking.due_at, booking.shown, booking.deviations)
     return {
         "booking": booking,
         "outcome": booking_outcome(booking),
-        "wish": [
-            (SCHEDULE_LABELS.get(name, name), value)
-            for name, value in booking.wish.items()
-            if value
-        ],
         "poll_delay": delay,
-        "token": token_of(booking.state, booking.why, booking.booked_at, delay),
+        "token": token_of(seen, delay, silent, old),
+        "silence": silent,
+        "to_ring": _to_ring(booking),
+        "can_take_back": booking.state == Booking.State.REQUESTED,
+        "can_read_again": booking.state in (Booking.State.UNKNOWN, Booking.State.NEEDS_HUMAN),
+        **old,
+    }
+
+
+def _to_ring(booking: Booking) -> list[Attendee]:
+    """Who can be told by telephone of a change that the provider may tell nobody of."""
+    if booking.kind == Booking.Kind.BOOK or booking.appointment is None or not booking.stands:
+        return []
+    return [one for one in booking.appointment.attendees.all() if one.phone]
+
+
+def _old_one(booking: Booking) -> dict[str, Any]:
+    """How far the old appointment of a rebooking is, and what can be done about it."""
+    row = booking.replaces
+    if row is None:
+        return {}
+    people = {one.external_id for one in row.attendees.all()}
+    is_over = not row.is_live or bool(
+        booking.replaces_attendee and booking.replaces_attendee not in people
+    )
+    is_kept = booking.kept_both_at is not None
+    open_one = row.cancellations.open().first()
+    is_half_done = not is_over and not is_kept
+    is_compared = booking.stands and not booking.deviations
+    return {
+        "old": row,
+        "old_facts": facts(row),
+        "old_is_over": is_over,
+        "old_notice": rebooking_notice(booking) if is_half_done else None,
+        "old_cancellation": open_one,
+        "can_cancel_old": is_half_done
+        and open_one is None
+        and obstacles(row) is None
+        and is_compared
+        and (booking.appointment_id is not None or booking.state == Booking.State.SETTLED),
+        "can_keep_both": is_half_done
+        and (booking.stands or booking.state == Booking.State.AWAITS_CONFIRMATION),
+        "can_rebook": is_half_done
+        and not booking.is_open
+        and not booking.stands
+        and booking.state != Booking.State.AWAITS_CONFIRMATION,
     }

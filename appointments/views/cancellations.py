@@ -28,6 +28,7 @@ from appointments.forms import EVERYBODY, FOLLOWING, THIS, CancellationForm, Ver
 from appointments.models import (
     Appointment,
     Attendee,
+    Booking,
     Cancellation,
     ConcernedPerson,
     ReasonPreset,
@@ -40,6 +41,7 @@ from appointments.services.cancel import (
     ConflictKind,
     ask_to_cancel,
     obstacles,
+    open_change,
     take_back,
 )
 from appointments.services.look import Look, look_at
@@ -58,6 +60,7 @@ from appointments.views.request import StaffRequest, see_other, wants_fragment
 from appointments.views.timeline import of_cancellation, scope_words
 from appointments.wording import (
     JUST,
+    Notice,
     change_sentence,
     consequence,
     cooling_off,
@@ -65,6 +68,7 @@ from appointments.wording import (
     freshness,
     policy_notice,
     reason_reader,
+    rebooking_notice,
     removed_before,
     silence,
 )
@@ -95,6 +99,7 @@ def cancel(request: StaffRequest, pk: int) -> HttpResponse:
     appointment = _appointment(pk)
     if request.method != "POST":
         typed = _typed_before(appointment, request.GET.get("again", ""))
+        typed |= _to_be_replaced(appointment, request.GET.get("rebooked", ""))
         form = _form(appointment, typed=typed, looked_for=_looked_for(request))
         return _dialog(request, appointment, form)
 
@@ -200,6 +205,17 @@ def _typed_before(appointment: Appointment, again: str) -> dict[str, str]:
     return typed
 
 
+def _to_be_replaced(appointment: Appointment, rebooked: str) -> dict[str, str]:
+    """Whom of a group a new appointment was booked for, to be removed from the old one."""
+    if not (rebooked.isascii() and rebooked.isdecimal() and len(rebooked) < 19):
+        return {}
+    booking = appointment.replacements.filter(pk=rebooked).exclude(replaces_attendee="").first()
+    if booking is None:
+        return {}
+    person = appointment.attendees.filter(external_id=booking.replaces_attendee).first()
+    return {"attendee": str(person.pk)} if person is not None else {}
+
+
 def _dialog(
     request: StaffRequest,
     appointment: Appointment,
@@ -207,13 +223,13 @@ def _dialog(
     *,
     status: int = 200,
     notice: str = "",
-    in_the_way: Cancellation | None = None,
+    in_the_way: Cancellation | Booking | None = None,
     is_gone: bool = False,
 ) -> HttpResponse:
     """The dialog around *form*; *notice* says what changed or stands against it."""
     found = _what_stands_against(appointment)
     if in_the_way is None and found is not None:
-        in_the_way = found.cancellation
+        in_the_way = found.cancellation or found.booking
     if not notice and found is not None:
         notice = conflict_sentence(found, viewer=request.user)
     is_fragment = wants_fragment(request)
@@ -226,6 +242,7 @@ def _dialog(
         "reader": reason_reader(appointment.capabilities),
         "policy": policy_notice(appointment) if appointment.is_live else None,
         "freshness": freshness(appointment.connection),
+        "rebooking": _rebooking(appointment),
         "notice": notice,
         "in_the_way": in_the_way,
         "is_blocked": is_gone or found is not None or in_the_way is not None,
@@ -240,10 +257,20 @@ def _what_stands_against(appointment: Appointment) -> Conflict | None:
     under_way = appointment.cancellations.open().select_related("requested_by").first()
     if under_way is not None:
         return Conflict(kind=ConflictKind.ALREADY_OPEN, cancellation=under_way)
+    if (change := open_change(appointment)) is not None:
+        return Conflict(kind=ConflictKind.CHANGE_OPEN, booking=change)
     obstacle = obstacles(appointment)
     if obstacle is ConflictKind.NOT_LIVE:
         return Conflict(kind=obstacle, cancellation=_who_cancelled(appointment))
     return Conflict(kind=obstacle) if obstacle is not None else None
+
+
+def _rebooking(appointment: Appointment) -> Notice | None:
+    """A warning while a new appointment that is to take its place does not stand yet."""
+    replacement = appointment.replacements.for_people().first()
+    if replacement is None or (replacement.stands and not replacement.deviations):
+        return None
+    return rebooking_notice(replacement)
 
 
 def _who_cancelled(appointment: Appointment) -> Cancellation | None:
@@ -286,7 +313,7 @@ def _dialog_after_conflict(request: StaffRequest, pk: int, found: Conflict) -> H
         _form(fresh, typed=request.POST),
         status=409,
         notice=conflict_sentence(found, viewer=request.user),
-        in_the_way=found.cancellation,
+        in_the_way=found.cancellation or found.booking,
     )
     response["HX-Trigger"] = CHANGED
     return response

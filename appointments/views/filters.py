@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
+from appointments.days import day_year
 from appointments.forms import FilterForm, Range
 from appointments.models import Appointment, Connection
 from appointments.models.appointments import AppointmentQuerySet
@@ -218,4 +218,4 @@ def _days_in_words(query: Mapping[str, str]) -> str:
 
 
 def _day_in_words(day: str) -> str:
-    return date_format(date.fromisoformat(day), "j M Y") if day else ""
+    return day_year(date.fromisoformat(day)) if day else ""

@@ -25,12 +25,15 @@ from django.utils.translation import gettext_lazy, ngettext
 from appointments.domain import LIVE, Scope, Status
 from appointments.models import (
     Attendee,
+    Booking,
+    BookingEvent,
     Cancellation,
     CancellationEvent,
     Connection,
     ConnectionHealth,
 )
 from appointments.models.appointments import AppointmentQuerySet, digits, fold
+from appointments.models.bookings import UNSETTLED_BOOKINGS
 from appointments.models.cancellations import OPEN, State
 from appointments.views.polling import token_of
 from appointments.views.when import day_nearness, day_title, moment_or_lane
@@ -55,6 +58,11 @@ OPEN_WORDS: Mapping[str, Promise] = {
     State.SENDING: gettext_lazy("Cancelling"),
     State.UNKNOWN: gettext_lazy("Outcome unknown"),
     State.NEEDS_HUMAN: gettext_lazy("Needs a person"),
+}
+
+CHANGE_WORDS: Mapping[str, str] = {
+    Booking.Kind.MOVE: "Moving",
+    Booking.Kind.CONFIRM: "Confirming",
 }
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -205,7 +213,10 @@ def look_of(raw: Sequence[Raw], *, connections: Iterable[Connection]) -> str:
         for one in connections
         if hasattr(one, "health")
     ]
-    newest = CancellationEvent.objects.aggregate(newest=Max("pk"))["newest"]
+    newest = [
+        model.objects.aggregate(newest=Max("pk"))["newest"]
+        for model in (CancellationEvent, BookingEvent)
+    ]
     return token_of(seen, health, newest, timezone.localdate())
 
 
@@ -263,6 +274,8 @@ class RowMaker:
         self.people = _people(pks)
         self.words = fold(query).replace(",", " ").split()
         self.cancellations = _newest_cancellations(pks)
+        changes = Booking.objects.open().changes().filter(appointment__in=pks)
+        self.changes = {one.appointment_id: one for one in changes}
         self.now, self.desk = timezone.now(), timezone.get_default_timezone()
         self.today = self.now.astimezone(self.desk).date()
         self.root, self.filters = reverse("appointments"), f"?{filters}" if filters else ""
@@ -279,14 +292,16 @@ class RowMaker:
         connection = self.connections[raw["connection_id"]]
         people = self._wanted_first(self.people.get(raw["pk"], []))
         newest = self.cancellations.get(raw["pk"])
-        open_one = newest if newest is not None and newest.state in OPEN else None
+        open_one: Cancellation | Booking | None = self.changes.get(raw["pk"])
+        if newest is not None and newest.state in OPEN:
+            open_one = newest
         facts = {name: raw[name] for name in _WHEN}
         when = moment_or_lane(**facts, zone=connection.time_zone)
         # Two addresses for each of fifty rows: `reverse` would be a tenth of the page's time.
         url = f"{self.root}appointments/{raw['pk']}/"
         word, status = word_of(raw["status"], raw["provider_status"]), raw["status"]
         if open_one is not None:
-            word, status = str(OPEN_WORDS[open_one.state]), open_one.state
+            word, status = _open_word(open_one), open_one.state
         who, others = _clip(_name(people, raw)), max(0, len(people) - 1)
         return Row(
             pk=raw["pk"],
@@ -402,6 +417,13 @@ def word_of(status: str, theirs: str) -> str:
     if status == Status.OTHER and theirs:
         return _clip(f"“{theirs}”")
     return str(WORDS[status])
+
+
+def _open_word(open_one: Cancellation | Booking) -> str:
+    """What is under way with a booking, or that nobody knows."""
+    if isinstance(open_one, Booking) and open_one.state not in UNSETTLED_BOOKINGS:
+        return str(CHANGE_WORDS[open_one.kind])
+    return str(OPEN_WORDS[open_one.state])
 
 
 def _why_cancelled(raw: Raw, mine: Cancellation | None) -> str:

@@ -9,9 +9,10 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 
 from appointments.domain import Scope
-from appointments.models import Appointment, Cancellation, ProviderAnswer, ProviderCall
+from appointments.models import Appointment, Booking, Cancellation, ProviderAnswer, ProviderCall
+from appointments.models.bookings import BookingEventKind
 from appointments.models.cancellations import AnswerKind, Event
-from appointments.wording import event_sentence, person
+from appointments.wording import asked_time, booking_event_sentence, event_sentence, person
 
 _SHOWN_AS_CALLS = frozenset({Event.CLAIMED})
 """Steps that the call itself tells better."""
@@ -40,11 +41,15 @@ class Moment:
     url: str = ""
 
 
-def timeline(appointment: Appointment, cancellations: Sequence[Cancellation]) -> list[Moment]:
+def timeline(
+    appointment: Appointment, cancellations: Sequence[Cancellation], bookings: Sequence[Booking]
+) -> list[Moment]:
     """Everything that happened to *appointment*, the newest first."""
     moments = list(_of_booking(appointment))
     for one in cancellations:
         moments += of_cancellation(one, url=one.get_absolute_url())
+    for booking in bookings:
+        moments += of_booking(booking, url=booking.get_absolute_url())
     return sorted(moments, key=lambda moment: moment.at, reverse=True)
 
 
@@ -52,6 +57,44 @@ def of_cancellation(cancellation: Cancellation, *, url: str = "") -> list[Moment
     """The steps, requests and answers of one cancellation, in their order."""
     moments = [*_events(cancellation, url=url), *_calls(cancellation)]
     return sorted(moments, key=lambda moment: moment.at)
+
+
+def of_booking(booking: Booking, *, url: str = "") -> list[Moment]:
+    """The steps of one request to book, to move or to confirm, in their order."""
+    return [
+        Moment(
+            at=event.at,
+            title=booking_event_sentence(event, booking=booking),
+            who=person(event.by) if event.by else "",
+            detail=_asked_for(booking) if event.event == BookingEventKind.ASKED else event.detail,
+            said=booking.said if event.event in _HEARD else "",
+            tone=_BOOKING_TONES.get(BookingEventKind(event.event), "neutral"),
+            url=url if event.event == BookingEventKind.ASKED else "",
+        )
+        for event in booking.events.all()
+    ]
+
+
+_HEARD = frozenset(
+    {
+        BookingEventKind.PROVIDER_CONFIRMED,
+        BookingEventKind.PROVIDER_NOTED,
+        BookingEventKind.PROVIDER_REFUSED,
+    }
+)
+_BOOKING_TONES = {
+    BookingEventKind.PROVIDER_CONFIRMED: "good",
+    BookingEventKind.FOUND: "good",
+    BookingEventKind.PROVIDER_REFUSED: "bad",
+    BookingEventKind.NOTHING_LEFT_US: "bad",
+    BookingEventKind.UNCLEAR: "alarm",
+    BookingEventKind.LEASE_EXPIRED: "alarm",
+    BookingEventKind.HANDED_OVER: "alarm",
+}
+
+
+def _asked_for(booking: Booking) -> str:
+    return "" if booking.kind == Booking.Kind.CONFIRM else asked_time(booking)
 
 
 def _of_booking(appointment: Appointment) -> Iterator[Moment]:

@@ -177,7 +177,7 @@ def test_a_wish_is_recorded_and_its_page_asks_again(web: Client, linde: Connecti
     assert again["Location"] == answer["Location"]
     page = shown(web.get(f"/bookings/{booking.pk}/"))
     assert 'data-state="requested"' in page
-    assert 'hx-trigger="every 150ms"' in page
+    assert 'hx-trigger="every 150ms,' in page
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,7 @@ def test_the_unsettled_show_owner_age_and_what_to_do(
         requested_by=staff,
         requested_at=since,
         expires_at=since,
+        due_at=timezone.now(),
     )
 
     page = shown(web.get("/unsettled/"))
@@ -228,7 +229,7 @@ def test_the_unsettled_show_owner_age_and_what_to_do(
     assert "was probably not cancelled" in page
     assert 'href="tel:+31655500000"' in page
     assert "Read again now" in page
-    assert "New appointment for Emma Visser" in page
+    assert "New appointment at meetergo: Emma Visser" in page
     assert '<span class="count">2</span>' in page
 
 

@@ -26,6 +26,7 @@ from appointments.models import (
     RequestBudget,
     WorkerPulse,
 )
+from appointments.models.bookings import BookingState
 from appointments.models.cancellations import OPEN, AnswerKind, Event, State
 from appointments.services import batch as batches
 from appointments.services.cancel import Conflict, ConflictKind, Wish, ask_to_cancel
@@ -484,9 +485,9 @@ def test_nowhere_to_schedule(web: Client, db: None) -> None:
     read(web.get("/schedule/"))
 
 
-@pytest.mark.parametrize("state", list(Booking.State))
+@pytest.mark.parametrize("state", list(BookingState))
 def test_every_outcome_of_a_booking(
-    state: Booking.State, web: Client, staff: User, meetergo: Connection
+    state: BookingState, web: Client, staff: User, meetergo: Connection
 ) -> None:
     now = timezone.now()
     booking = Booking.objects.create(
