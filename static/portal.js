@@ -344,7 +344,8 @@
     const announced = document.getElementById("announced");
     const word = button.querySelector("span");
     word.textContent = announced.dataset.copied;
-    announced.textContent = `${announced.dataset.copied}: ${button.dataset.copy}`;
+    const isSecret = "copyQuiet" in button.dataset;
+    announced.textContent = isSecret ? word.textContent : `${word.textContent}: ${button.dataset.copy}`;
     setTimeout(() => {
       word.textContent = "";
       announced.textContent = "";

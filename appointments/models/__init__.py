@@ -13,6 +13,7 @@ from appointments.models.cancellations import (
     ReasonPreset,
 )
 from appointments.models.connections import Connection, ConnectionHealth, SyncRun
+from appointments.models.feeds import CalendarFeed
 from appointments.models.filters import SavedFilter
 from appointments.models.workers import WorkerPulse
 
@@ -22,6 +23,7 @@ __all__ = [
     "Batch",
     "BatchLane",
     "Booking",
+    "CalendarFeed",
     "Cancellation",
     "CancellationEvent",
     "ConcernedPerson",
