@@ -23,6 +23,7 @@ from appointments.models import (
     Batch,
     Booking,
     BookingEvent,
+    CalendarFeed,
     Cancellation,
     CancellationEvent,
     Connection,
@@ -371,3 +372,18 @@ class BatchAdmin(ReadOnly, admin.ModelAdmin[Batch]):
     list_filter = ("requested_by",)
     list_select_related = ("requested_by",)
     exclude = ("form_key",)
+
+
+# --- what people keep for themselves ----------------------------------------------------------
+
+
+@admin.register(CalendarFeed)
+class CalendarFeedAdmin(ReadOnly, admin.ModelAdmin[CalendarFeed]):
+    """Looked at and revoked; nobody can read an address, not even here."""
+
+    list_display = ("name", "user", "with_phones", "created_at", "last_read_at")
+    list_filter = ("user",)
+    list_select_related = ("user",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)

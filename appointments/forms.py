@@ -34,6 +34,7 @@ from appointments.domain import (
 )
 from appointments.models import Appointment, Attendee, ReasonPreset
 from appointments.models.appointments import fold
+from appointments.models.feeds import MOST_FEEDS
 from appointments.models.filters import LONGEST_NAME, MOST_FILTERS
 from appointments.services.batch import TYPED_ABOVE
 from appointments.services.cancel import Wish, series_key
@@ -201,6 +202,31 @@ class SavedFilterForm(forms.Form):
                 params={"count": MOST_FILTERS},
             )
         return name
+
+
+class FeedForm(forms.Form):
+    """What a calendar feed is to hold."""
+
+    source = forms.ChoiceField(label=gettext_lazy("What it holds"), required=False)
+    with_phones = forms.BooleanField(label=gettext_lazy("with phone numbers"), required=False)
+
+    def __init__(
+        self, data: Mapping[str, Any] | None, *, views: Iterable[tuple[str, str]], count: int
+    ) -> None:
+        """*views* are this person's saved views, *count* how many feeds there are already."""
+        super().__init__(data)
+        self.count = count
+        field = self.fields["source"]
+        field.choices = [("", _("All appointments")), *views]  # type: ignore[attr-defined]
+        field.error_messages["invalid_choice"] = _("This view is gone. Choose another one.")
+
+    def clean(self) -> dict[str, Any]:
+        if self.count >= MOST_FEEDS:
+            raise ValidationError(
+                _("You have %(count)d calendar feeds, which is the most. Revoke one first."),
+                params={"count": MOST_FEEDS},
+            )
+        return self.cleaned_data
 
 
 # --- cancelling -------------------------------------------------------------------------------

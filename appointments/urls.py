@@ -1,7 +1,7 @@
 """Addresses of the desk. Names and paths are relied on from outside; see the tests of views."""
 
 from django.contrib.auth.views import LoginView
-from django.urls import path
+from django.urls import path, re_path
 
 from appointments.views import (
     activity,
@@ -10,6 +10,7 @@ from appointments.views import (
     bookings,
     cancellations,
     changes,
+    feeds,
     health,
     paper,
     saved,
@@ -30,6 +31,9 @@ urlpatterns = [
     path("views/<int:pk>/start/", saved.start, name="start-view"),
     path("appointments/<int:pk>/move/", changes.move, name="move"),
     path("appointments/<int:pk>/confirm/", changes.confirm, name="confirm"),
+    path("feeds/", feeds.index, name="feeds"),
+    path("feeds/<int:pk>/revoke/", feeds.revoke, name="revoke-feed"),
+    re_path(r"^feeds/(?P<token>[\w-]{43})\.ics$", feeds.feed, name="feed"),
     path("cancellations/<int:pk>/", cancellations.outcome, name="cancellation"),
     path("cancellations/<int:pk>/take-back/", cancellations.withdraw, name="take-back"),
     path("cancellations/<int:pk>/read-again/", cancellations.reread, name="read-again"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 
@@ -23,3 +24,21 @@ class Seldom(logging.Filter):
         with self._lock:
             self._said = {one: at for one, at in self._said.items() if now - at < PAUSE}
             return self._said.setdefault(message, now) == now
+
+
+class WithoutSecrets(logging.Filter):
+    """Takes the secret part out of addresses of calendar feeds: whoever has it may read."""
+
+    _SECRET = re.compile(r"(/feeds/)[\w-]+(?=\.ics)")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if "/feeds/" in message:
+            record.msg, record.args = self._SECRET.sub(r"\1…", message), ()
+        return True
+
+
+def hide_secrets_of_servers() -> None:
+    """The same in what the web servers write by themselves, past our settings."""
+    for name in ("gunicorn.access", "gunicorn.error", "django.server"):
+        logging.getLogger(name).addFilter(WithoutSecrets())

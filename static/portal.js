@@ -345,7 +345,8 @@
     const announced = document.getElementById("announced");
     const word = button.querySelector("span");
     word.textContent = words.copied;
-    announced.textContent = `${words.copied}: ${button.dataset.copy}`;
+    const isSecret = "copyQuiet" in button.dataset;
+    announced.textContent = isSecret ? words.copied : `${words.copied}: ${button.dataset.copy}`;
     setTimeout(() => {
       word.textContent = "";
       announced.textContent = "";

@@ -13,6 +13,7 @@ from appointments.models.cancellations import (
     ReasonPreset,
 )
 from appointments.models.connections import Connection, ConnectionHealth, SyncRun
+from appointments.models.feeds import CalendarFeed
 from appointments.models.filters import SavedFilter
 from appointments.models.staff import StaffSettings
 from appointments.models.workers import WorkerPulse
@@ -24,6 +25,7 @@ __all__ = [
     "BatchLane",
     "Booking",
     "BookingEvent",
+    "CalendarFeed",
     "Cancellation",
     "CancellationEvent",
     "ConcernedPerson",

@@ -118,3 +118,26 @@ def test_the_day_sheet_prints_without_the_frame(page: Page, desk: Desk, log_in: 
     expect(paper).to_have_css("background-color", "rgb(255, 255, 255)")
     expect(paper).to_have_css("color", "rgb(0, 0, 0)")
     expect(page.locator("thead")).to_have_css("display", "table-header-group")
+
+
+def test_a_feed_is_made_copied_and_revoked(
+    page: Page, context: BrowserContext, desk: Desk, log_in: LogIn
+) -> None:
+    """The address is read aloud by nobody; copied it can be."""
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    log_in(page)
+    page.locator(".bar .menu summary").click()
+    page.get_by_role("link", name="Calendar feeds").click()
+    assert violations(page) == []
+
+    page.get_by_role("button", name="Make the feed").click()
+    address = page.get_by_label("Subscribe to this address in your calendar").input_value()
+    assert violations(page) == []
+    page.get_by_role("button", name="Copy the address").click()
+    expect(page.locator("#announced")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == address
+    assert page.request.get(address).ok
+
+    page.get_by_role("button", name="Revoke All appointments").click()
+    page.wait_for_url("**/feeds/")
+    assert page.request.get(address).status == 404

@@ -30,6 +30,8 @@ PAGES = (
     "/activity.csv",
     "/schedule/",
     "/views/",
+    "/feeds/",
+    "/feeds/1/revoke/",
     "/print/",
     "/appointments.csv",
     "/bookings/1/",
@@ -188,7 +190,7 @@ def test_without_any_permission_a_page_says_whom_to_ask(db: None) -> None:
     client = Client()
     client.force_login(User.objects.create_user("new"))
 
-    for page in ("/", "/activity/", "/unsettled/", "/schedule/", "/views/"):
+    for page in ("/", "/activity/", "/unsettled/", "/schedule/", "/views/", "/feeds/"):
         answer = client.get(page)
         assert answer.status_code == 403
         assert b"Ask an administrator" in answer.content
