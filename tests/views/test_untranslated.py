@@ -19,6 +19,7 @@ from appointments.models import (
     Booking,
     Cancellation,
     CancellationEvent,
+    ConcernedPerson,
     Connection,
     ConnectionHealth,
     ProviderAnswer,
@@ -362,6 +363,19 @@ def test_every_outcome(state: State, web: Client, asked: Cancellation, staff: Us
     read(web.get(asked.get_absolute_url()))
 
 
+def test_while_it_can_still_be_taken_back(
+    web: Client, book: Book, staff: User, settings: Any
+) -> None:
+    settings.COOLING_OFF = timedelta(minutes=1)
+    rows = book(3)
+    read(web.get(ask(rows[0], by=staff).get_absolute_url()))
+    batch = batches.ask_for_batch(
+        {one.pk: one.version for one in rows[1:]}, by=staff, form_key=uuid4()
+    )
+    read(web.get(batch.get_absolute_url()))
+    read(web.get("/"))
+
+
 @pytest.mark.parametrize("later", [None, [], [True], [True, True], [True, False]])
 def test_later_occurrences(later: list[bool] | None, web: Client, asked: Cancellation) -> None:
     found = None if later is None else [{"id": "1", "seen_cancelled": one} for one in later]
@@ -449,6 +463,7 @@ def test_how_far_a_batch_is(state: State, desk: Desk, signed_in: Client) -> None
         for one in batch.cancellations.all()[1:]:
             put(one, state, settled_by=desk.staff, **fields)
         read(signed_in.get(batch.get_absolute_url()))
+        ConcernedPerson.objects.update(phone="+31 6 12345678")
         read(signed_in.get(f"{batch.get_absolute_url()}calls/"))
     Batch.objects.update(stopped_at=timezone.now(), stopped_by=desk.staff)
     read(signed_in.get(batch.get_absolute_url()))
