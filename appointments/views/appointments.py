@@ -146,6 +146,8 @@ def _list_context(request: StaffRequest, *, wanted: Wanted, shown: Slice) -> dic
             filters=query_of(kept),
         ),
         "may_pick": may_cancel,
+        "can_pick_all": bool(shown.raw) and wanted.span.last is not None,
+        "query": query_of(kept),
         "zone": settings.TIME_ZONE,
         "here": address(kept | paged),
         "is_filtered": bool(set(kept) - set(DAYS)),

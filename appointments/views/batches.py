@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from itertools import islice
 from math import ceil
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -18,6 +19,7 @@ from django.utils.translation import pgettext
 from django.views.decorators.http import require_http_methods, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
+from appointments.domain import LIVE
 from appointments.forms import BatchForm, keys_of
 from appointments.models import (
     Appointment,
@@ -42,6 +44,7 @@ from appointments.services.lanes import QUEUED
 from appointments.views.appointments import facts
 from appointments.views.cancellations import presets_of
 from appointments.views.files import csv_file
+from appointments.views.filters import Accounts, Wanted
 from appointments.views.polling import SLOW, STEADY, knows, token_of
 from appointments.views.request import StaffRequest, see_other, wants_fragment
 from appointments.wording import (
@@ -71,11 +74,21 @@ def review(request: StaffRequest) -> HttpResponse:
     """
     if request.method == "POST":
         keys = set(keys_of(request.POST.getlist("pick")))
-        return see_other(_address("review-batch", batches.chosen(keys), picked=len(keys)))
+        if "all" in request.POST:
+            keys = _coming(QueryDict(request.POST["all"]))
+        cut = {"cut": 1} if len(keys) > batches.MOST else {}
+        return see_other(_address("review-batch", batches.chosen(keys), **cut))
     rows = batches.chosen(_keys_in_address(request))
-    picked = sum(keys_of([request.GET.get("picked", "")]))
     form = BatchForm(appointments=rows, presets=_presets(rows))
-    return _review(request, batches.review(rows), form=form, picked=picked)
+    return _review(request, batches.review(rows), form=form, is_cut="cut" in request.GET)
+
+
+def _coming(query: QueryDict) -> set[int]:
+    """Keys of all that the list would show for *query* on all its pages and is not over."""
+    found = Wanted.by(query, Accounts.read()).found().filter(status__in=LIVE).in_order()
+    # One more than fits, so that the review can say that it is not all.
+    coming = (one.pk for one in found.iterator(chunk_size=batches.MOST) if not one.is_past)
+    return set(islice(coming, batches.MOST + 1))
 
 
 def _presets(rows: Sequence[Appointment]) -> list[ReasonPreset]:
@@ -96,7 +109,7 @@ def _review(
     lines: Sequence[Line],
     *,
     form: BatchForm,
-    picked: int = 0,
+    is_cut: bool = False,
     status: int = 200,
 ) -> HttpResponse:
     included = [one.appointment for one in lines if not one.excluded]
@@ -125,8 +138,8 @@ def _review(
         "failing": [notice for one in counts if (notice := failing_notice(one))],
         "minutes": ceil(batches.lifetime(counts) / timedelta(minutes=1)) if counts else 0,
         "typed_above": batches.TYPED_ABOVE,
-        "most": batches.MOST if picked > batches.MOST else 0,
-        "picked": picked,
+        "most": batches.MOST,
+        "is_cut": is_cut,
     }
     return render(request, "appointments/batch_review.html", context, status=status)
 

@@ -119,7 +119,7 @@ def test_nonsense_records_nothing(sent: dict[str, str], desk: Desk, signed_in: C
     assert signed_in.post("/batches/", sent).status_code == 422
     for answer in (
         signed_in.post("/batches/review/", {"pick": ["9" * 30, "-1", "a"]}, follow=True),
-        signed_in.get("/batches/review/", {"pick": f"{'9' * 30}.-1..a", "picked": "x"}),
+        signed_in.get("/batches/review/", {"pick": f"{'9' * 30}.-1..a", "cut": "x"}),
     ):
         assert answer.status_code == 200
         assert "Nothing is chosen." in answer.content.decode()
@@ -283,3 +283,22 @@ def test_the_review_warns_of_rules_and_of_what_cannot_be_read(
 
     assert "HuskyVoice asks for 9999 h. It will probably refuse" in page
     assert "Failing since" in page
+
+
+def test_a_whole_day_of_somebody_is_reviewed_across_all_pages(
+    desk: Desk, signed_in: Client
+) -> None:
+    """What the filters leave on these days, on every page; what is cancelled is not asked for."""
+    rows = several(desk, "meetergo", 4)
+    several(desk, "huskyvoice", 1)
+    desk.cancel(rows[0])
+    day = f"{desk.soon.date()}"
+    query = f"provider=meetergo&from={day}&to={day}"
+
+    page = signed_in.get(f"/?{query}").content.decode()
+    assert 'name="all" value="provider=meetergo&amp;from=' in page
+    answer = signed_in.post("/batches/review/", {"all": query}, follow=True)
+
+    shown = re.findall(r'name="row" value="(\d+):', answer.content.decode())
+    assert shown == [str(row.pk) for row in rows[1:]]
+    assert 'name="all"' not in signed_in.get("/?provider=meetergo").content.decode()
