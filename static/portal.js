@@ -144,9 +144,13 @@
 
   on("htmx:after:swap", (event) => {
     const { ctx } = event.detail;
-    if (ctx.target === dialog && !dialog.open) dialog.showModal();
+    if (ctx.target === dialog && !dialog.open) {
+      openedFrom = ctx.sourceElement.closest(".row")?.id ?? "";
+      dialog.showModal();
+    }
     if (ctx.target === panel) openedPanel(ctx);
     if (ctx.sourceElement.id === "list") isForced = false;
+    if (ctx.sourceElement.id === "filters" && wantsFirst) toFirst();
     if (ctx.sourceElement === cancelForm() || ctx.target?.id === "cancel") answered(ctx);
     if (ctx.sourceElement.matches("[data-keeps]")) document.querySelector("#main [autofocus], #main .note-bad")?.focus();
     enhance();
@@ -172,7 +176,14 @@
     for (const one of document.querySelectorAll("[data-counter]")) count(one);
   }
 
-  dialog.addEventListener("close", () => dialog.replaceChildren());
+  /** The row whose button opened the dialog: the button may be gone when it closes. */
+  let openedFrom = "";
+
+  dialog.addEventListener("close", () => {
+    dialog.replaceChildren();
+    if (document.activeElement !== document.body) return;
+    (document.getElementById(openedFrom)?.querySelector(".who") ?? document.getElementById("detail-title"))?.focus();
+  });
 
   // The second half of a double click may meet a button that was not there for the first: the one
   // that cancels, in the dialog that the first half opened, or the one that closes the outcome.
@@ -410,6 +421,7 @@
     "j": () => step(1),
     "k": () => step(-1),
     "c": cancelHere,
+    "x": () => document.activeElement?.closest(".row")?.querySelector(".pick")?.click(),
     "p": () => document.querySelector("[data-sheet], [data-print]")?.click(),
     "?": () => help.showModal(),
   };
@@ -417,7 +429,30 @@
   /** Sideways through the list, where an appointment is open; elsewhere the keys scroll. */
   const BESIDE = { ArrowLeft: "[data-previous]", ArrowRight: "[data-next]" };
 
+  // --- from the search to whoever was found
+
+  let wantsFirst = false;
+  const search = () => document.getElementById("id_q");
+
+  /** The nearest of the found ones that can be cancelled, once they are there. */
+  function toFirst() {
+    const shown = new URLSearchParams(location.search).get("q") ?? "";
+    wantsFirst = shown !== search().value.trim();
+    if (wantsFirst) return document.getElementById("filters").requestSubmit();
+    (document.querySelector(".row:has(.cancel-button) .who") ?? document.querySelector(".who"))?.focus();
+  }
+
   on("keydown", (event) => {
+    if (event.isComposing) return;
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      if (event.target.closest("#cancel-form, [data-keeps]")) event.target.form?.requestSubmit();
+      return;
+    }
+    if (event.key === "Enter" && event.target === search()) {
+      event.preventDefault();
+      return toFirst();
+    }
+    if (event.key === "Escape" && event.target === search() && !search().value) search().blur();
     if (event.ctrlKey || event.metaKey || event.altKey || dialog.open || help.open) return;
     if (event.target.closest("input, textarea, select, .strip")) return;
     if (event.key === "Escape" && openPath) return closePanel();
@@ -437,6 +472,9 @@
   addEventListener("pageshow", (event) => {
     if (event.persisted) location.reload();
   });
+
+  // Where somebody with a name in her ear begins; on a telephone it would open the keyboard.
+  if (hovers.matches && document.activeElement === document.body) search()?.focus({ preventScroll: true });
 
   // What a browser kept ticked through a reload.
   for (const one of picks()) if (one.checked) chosen.add(one.value);

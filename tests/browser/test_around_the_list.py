@@ -25,6 +25,7 @@ def test_arrows_walk_through_the_list_beside_it(page: Page, desk: Desk, log_in: 
     """By key, the focus follows to the title; the row of the list stays marked."""
     several(desk, "mijnklantportaal", 3)
     log_in(page)
+    page.keyboard.press("Escape")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     title = page.locator("#detail-title")
@@ -101,6 +102,7 @@ def test_the_day_sheet_prints_without_the_frame(page: Page, desk: Desk, log_in: 
     log_in(page)
     page.goto(f"{page.url}?from={desk.soon.date()}")
 
+    page.keyboard.press("Escape")
     page.keyboard.press("p")
     page.wait_for_url("**/print/?from=*")
     expect(page.get_by_role("button", name="Print")).to_be_visible()
