@@ -19,6 +19,7 @@ from appointments.views import (
 urlpatterns = [
     path("", appointments.index, name="appointments"),
     path("appointments/<int:pk>/", appointments.detail, name="appointment"),
+    path("appointments/<int:pk>/with/", appointments.note_practitioner, name="note-practitioner"),
     path("appointments/<int:pk>/cancel/", cancellations.cancel, name="cancel"),
     path("appointments/<int:pk>/look/", cancellations.look, name="look"),
     path("print/", paper.day_sheet, name="day-sheet"),

@@ -66,6 +66,7 @@ COLUMNS = (
     *_WHEN,
     "title",
     "host",
+    "practitioner",
     "reference",
     "is_paid",
     "cancelled_by",
@@ -96,6 +97,8 @@ class Row(TypedDict):
     what: str
     detail: str
     host: str
+    is_noted: bool
+    """Whether *host* was noted here, not said by the provider."""
     provider: str
     account: str
     status: str
@@ -189,7 +192,8 @@ def look_of(raw: Sequence[Raw], *, connections: Iterable[Connection]) -> str:
 
     How long ago a connection was read is left out: it changes by itself, and the page counts it.
     """
-    seen = [(one["pk"], one["content"], one["status"], one["changed_here_at"]) for one in raw]
+    columns = ("pk", "content", "status", "changed_here_at", "practitioner")
+    seen = [tuple(one[name] for name in columns) for one in raw]
     health = [
         (one.pk, one.health.failing_since, one.health.failure)
         for one in connections
@@ -281,7 +285,8 @@ class RowMaker:
             contact=_clip(_contact(people)),
             what=_clip(raw["title"]),
             detail=_clip(" · ".join(_details(raw))),
-            host=_clip(raw["host"]),
+            host=_clip(raw["host"] or raw["practitioner"]),
+            is_noted=bool(raw["practitioner"] and not raw["host"]),
             provider=self._place(connection),
             account=connection.name,
             status=status,

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils.translation import gettext as _
+
 from appointments.domain import Scope
 from appointments.models import Appointment, Cancellation, ProviderAnswer, ProviderCall
 from appointments.models.cancellations import AnswerKind, Event
@@ -57,6 +59,14 @@ def _of_booking(appointment: Appointment) -> Iterator[Moment]:
     yield Moment(at=appointment.first_seen_at, title=f"First seen at {provider}")
     if appointment.provider_updated_at:
         yield Moment(at=appointment.provider_updated_at, title=f"Last changed at {provider}")
+    if appointment.practitioner_at:
+        yield Moment(
+            at=appointment.practitioner_at,
+            title=_("Noted here: with %(name)s") % {"name": appointment.practitioner}
+            if appointment.practitioner
+            else _("The note of who it is with was taken away"),
+            who=person(appointment.practitioner_by) if appointment.practitioner_by else "",
+        )
     if appointment.missing_since:
         yield Moment(
             at=appointment.missing_since, title=f"No longer listed by {provider}", tone="waiting"
