@@ -17,6 +17,7 @@ from typing import Any, TypedDict
 from django.db.models import Max, Q
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from appointments.domain import LIVE, Scope, Status
 from appointments.models import (
@@ -75,6 +76,12 @@ COLUMNS = (
     "changed_here_at",
 )
 
+_SOON: Sequence[tuple[str, timedelta]] = (
+    ("hour", timedelta(hours=1)),
+    ("two", timedelta(hours=2)),
+)
+"""How soon a booking begins that the list points out, the sooner first."""
+
 type Raw = dict[str, Any]
 type Person = tuple[str, str, str]
 """Name, e-mail address, telephone number."""
@@ -91,6 +98,8 @@ class Row(TypedDict):
     lane: str
     window: str
     is_past: bool
+    soon: str
+    """`hour` or `two`, if it begins within so many hours."""
     who: str
     others: int
     contact: str
@@ -188,19 +197,21 @@ def all_of(found: AppointmentQuerySet) -> Iterator[list[Raw]]:
 
 def look_of(raw: Sequence[Raw], *, connections: Iterable[Connection]) -> str:
     """
-    Short text that changes when the list would look different.
+    Short text that changes when the list would look different, also because time went by.
 
     How long ago a connection was read is left out: it changes by itself, and the page counts it.
     """
+    now, today = timezone.now(), timezone.localdate()
     columns = ("pk", "content", "status", "changed_here_at", "practitioner")
     seen = [tuple(one[name] for name in columns) for one in raw]
+    hours = [(_soon(one, now=now), _is_past(one, now=now, today=today)) for one in raw]
     health = [
         (one.pk, one.health.failing_since, one.health.failure)
         for one in connections
         if hasattr(one, "health")
     ]
     newest = CancellationEvent.objects.aggregate(newest=Max("pk"))["newest"]
-    return token_of(seen, health, newest, timezone.localdate())
+    return token_of(seen, hours, health, newest, today)
 
 
 def days_of(
@@ -271,6 +282,8 @@ class RowMaker:
         word, status = word_of(raw["status"], raw["provider_status"]), raw["status"]
         if open_one is not None:
             word, status = OPEN_WORDS[open_one.state], open_one.state
+        is_cancelled = status == Status.CANCELLED
+        why = _why_cancelled(raw, newest, connection) if is_cancelled else ""
         return Row(
             pk=raw["pk"],
             url=f"{url}{self.filters}",
@@ -279,7 +292,8 @@ class RowMaker:
             end=when.end,
             lane=when.lane,
             window=when.window,
-            is_past=self._is_past(raw),
+            is_past=_is_past(raw, now=self.now, today=self.today),
+            soon=_soon(raw, now=self.now),
             who=_clip(_name(people, raw)),
             others=max(0, len(people) - 1),
             contact=_clip(_contact(people)),
@@ -291,7 +305,7 @@ class RowMaker:
             account=connection.name,
             status=status,
             word=word,
-            why=_clip(_why_cancelled(raw, newest)) if status == Status.CANCELLED else "",
+            why=_clip(why),
             open_url=open_one.get_absolute_url() if open_one else "",
             can_cancel=self.may_cancel and not open_one and self._can_cancel(raw, connection),
         )
@@ -306,11 +320,6 @@ class RowMaker:
         label = connection.provider_label
         return f"{label} · {connection.name}" if connection.provider in self.shared else label
 
-    def _is_past(self, raw: Raw) -> bool:
-        if ends_at := raw["ends_at"] or raw["starts_at"]:
-            return bool(ends_at < self.now)
-        return bool(raw["day"] < self.today)
-
     def _can_cancel(self, raw: Raw, connection: Connection) -> bool:
         """The same answer as `services.cancel.obstacles`, from bare columns."""
         can = connection.capabilities
@@ -318,9 +327,23 @@ class RowMaker:
         return (
             can.cancels
             and raw["status"] in LIVE
-            and (can.cancels_past or not self._is_past(raw))
+            and (can.cancels_past or not _is_past(raw, now=self.now, today=self.today))
             and (policy is None or policy.allowed)
         )
+
+
+def _is_past(raw: Raw, *, now: datetime, today: date) -> bool:
+    if ends_at := raw["ends_at"] or raw["starts_at"]:
+        return bool(ends_at < now)
+    return bool(raw["day"] < today)
+
+
+def _soon(raw: Raw, *, now: datetime) -> str:
+    """Whether it begins within the next hours; nothing of what is cancelled or has no time."""
+    starts_at = raw["starts_at"]
+    if starts_at is None or starts_at < now or raw["status"] not in LIVE:
+        return ""
+    return next((word for word, period in _SOON if starts_at - now <= period), "")
 
 
 def _fits(person: Person, words: Iterable[str]) -> bool:
@@ -379,12 +402,14 @@ def word_of(status: str, theirs: str) -> str:
     return WORDS[status]
 
 
-def _why_cancelled(raw: Raw, mine: Cancellation | None) -> str:
+def _why_cancelled(raw: Raw, mine: Cancellation | None, connection: Connection) -> str:
+    """By whom of us and why; or that it was done at the provider, and what it says of that."""
     if mine is not None:
-        who, why = f"by {name_of(mine.requested_by)}", mine.reason
+        who, why = _("by %(name)s") % {"name": name_of(mine.requested_by)}, mine.reason
     else:
-        who = f"by {raw['cancelled_by']}" if raw["cancelled_by"] else ""
-        why = raw["cancel_reason"]
+        values = {"provider": connection.provider_label, "name": raw["cancelled_by"]}
+        who = _("at %(provider)s, by %(name)s") if values["name"] else _("at %(provider)s")
+        who, why = who % values, raw["cancel_reason"]
     return ": ".join(part for part in (who, why) if part)
 
 
