@@ -33,7 +33,7 @@ from appointments.domain import (
     Status,
 )
 from appointments.models import Appointment, Attendee, ReasonPreset
-from appointments.models.appointments import fold
+from appointments.models.appointments import LONGEST_TAG, fold
 from appointments.models.feeds import MOST_FEEDS
 from appointments.models.filters import LONGEST_NAME, MOST_FILTERS
 from appointments.services.batch import TYPED_ABOVE
@@ -151,7 +151,9 @@ class FilterForm(forms.Form):
         self.fields["day"] = DayField(label=_("Go to a day"))
         self.fields["from"] = DayField(label=_("From"))
         self.fields["to"] = DayField(label=_("To"))
-        self.fields["with"] = forms.CharField(label=_("With"), required=False, max_length=100)
+        self.fields["with"] = forms.CharField(
+            label=_("Doctor or staff"), required=False, max_length=100
+        )
         self._offer("provider", [("", _("All providers")), *providers])
         self._offer("connection", [("", _("All accounts")), *connections])
         self._offer("status", self.fields["status"].choices)  # type: ignore[attr-defined]
@@ -202,6 +204,17 @@ class SavedFilterForm(forms.Form):
                 params={"count": MOST_FILTERS},
             )
         return name
+
+
+class TagForm(forms.Form):
+    """Who an appointment is with, as staff know it."""
+
+    practitioner = forms.CharField(
+        label=gettext_lazy("Doctor or staff"),
+        required=False,
+        max_length=LONGEST_TAG,
+        widget=forms.TextInput(attrs={"list": "practitioners", "autocomplete": "off"}),
+    )
 
 
 class FeedForm(forms.Form):

@@ -10,6 +10,7 @@ ADMINISTRATORS = "Portal administrators"
 _FRONT_DESK = (
     "view_appointment",
     "cancel_appointment",
+    "tag_appointment",
     "schedule_appointment",
     "settle_cancellation",
 )

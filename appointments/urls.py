@@ -21,6 +21,7 @@ urlpatterns = [
     path("", appointments.index, name="appointments"),
     path("connections/<int:pk>/read/", appointments.read_now, name="read-connection"),
     path("appointments/<int:pk>/", appointments.detail, name="appointment"),
+    path("appointments/<int:pk>/with/", appointments.note_practitioner, name="note-practitioner"),
     path("appointments/<int:pk>/cancel/", cancellations.cancel, name="cancel"),
     path("appointments/<int:pk>/look/", cancellations.look, name="look"),
     path("print/", paper.day_sheet, name="day-sheet"),

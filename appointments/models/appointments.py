@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
@@ -23,6 +24,8 @@ from appointments.domain import (
 )
 from appointments.models.connections import Connection
 from appointments.providers.registry import PROVIDERS
+
+LONGEST_TAG = 80
 
 SESSION_ORDER = {"Morning": 1, "Afternoon": 2, "Evening": 3}
 # Letters that no decomposition takes apart, and the apostrophe that tablets type.
@@ -48,6 +51,7 @@ class AppointmentQuerySet(models.QuerySet["Appointment"]):
         return self.filter(connection__provider=slug)
 
     def with_host(self, fragment: str) -> AppointmentQuerySet:
+        """Bookings with *fragment* in the host's name, or in the one that was noted here."""
         return self.filter(host_search__contains=fold(fragment))
 
     def matching(self, query: str) -> AppointmentQuerySet:
@@ -111,6 +115,12 @@ class Appointment(models.Model):
     search = models.TextField()
     """Everything that a search looks at: lower case, without accents, phone as digits."""
     host_search = models.TextField(blank=True)
+    practitioner = models.CharField(max_length=LONGEST_TAG, blank=True)
+    """Whom staff noted here, for providers that do not say it; a sync never writes it."""
+    practitioner_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
+    practitioner_at = models.DateTimeField(null=True)
     first_seen_at = models.DateTimeField()
     seen_at = models.DateTimeField()
     """Start of the newest read that showed it."""
@@ -141,9 +151,15 @@ class Appointment(models.Model):
             models.Index(fields=("sorts_at", "id"), name="appointment_order"),
             models.Index(fields=("connection", "sorts_at", "id"), name="appointment_of_connection"),
             models.Index(fields=("status", "sorts_at", "id"), name="appointment_of_status"),
+            models.Index(
+                fields=("practitioner",),
+                condition=~Q(practitioner=""),
+                name="appointment_practitioner",
+            ),
         )
         permissions = (
             ("cancel_appointment", "Can cancel appointments at the provider"),
+            ("tag_appointment", "Can note who an appointment is with"),
             ("schedule_appointment", "Can schedule appointments at the provider"),
             ("settle_cancellation", "Can settle cancellations whose outcome is unknown"),
         )
@@ -153,6 +169,11 @@ class Appointment(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("appointment", args=[self.pk])
+
+    @property
+    def is_with(self) -> str:
+        """Doctor or staff: as the provider says it, otherwise as it was noted here."""
+        return self.host or self.practitioner
 
     @property
     def is_live(self) -> bool:
@@ -289,6 +310,10 @@ def search_text(booking: BookedAppointment) -> str:
     text = "\n".join(part for part in parts if part).casefold()
     spelt_out = text.translate(_SPELT_OUT)
     return fold(text if spelt_out == text else f"{text}\n{spelt_out}")
+
+
+def host_search_text(host: str, practitioner: str) -> str:
+    return fold(f"{host}\n{practitioner}" if practitioner else host)
 
 
 def list_position(booking: BookedAppointment) -> datetime:

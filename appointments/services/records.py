@@ -29,7 +29,7 @@ from appointments.domain import (
     Status,
 )
 from appointments.models import Appointment, Attendee, Cancellation, Connection
-from appointments.models.appointments import fold, list_position, search_text
+from appointments.models.appointments import host_search_text, list_position, search_text
 from appointments.models.cancellations import DONE
 from appointments.services.queue import PROCESS_CANCELLATION, wake
 
@@ -126,6 +126,7 @@ def _store_batch(
             continue
         if row is not None:
             made.first_seen_at = row.first_seen_at
+            made.host_search = host_search_text(record.host, row.practitioner)
             _notice(row, record)
         fresh.append((made, record))
     if fresh:
@@ -223,7 +224,7 @@ def _row(connection: Connection, record: BookedAppointment, *, read_at: datetime
         version=Facts.of(record).version,
         sorts_at=list_position(record),
         search=search_text(record),
-        host_search=fold(record.host),
+        host_search=host_search_text(record.host, ""),
         first_seen_at=read_at,
         seen_at=read_at,
     )

@@ -15,10 +15,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from appointments.days import day_short
-from appointments.forms import FilterForm, Range
+from appointments.forms import FilterForm, Range, TagForm
 from appointments.models import Appointment, Booking, Cancellation, Connection, WorkerPulse
 from appointments.models.appointments import digits, fold
 from appointments.providers.registry import PROVIDERS
@@ -27,6 +27,7 @@ from appointments.services.batch import running as running_batches
 from appointments.services.cancel import Conflict, obstacles
 from appointments.services.schedule import change_obstacle
 from appointments.services.sync import sync_soon
+from appointments.services.tags import practitioners, tag
 from appointments.views.filters import (
     DAYS,
     Accounts,
@@ -107,15 +108,17 @@ def index(request: StaffRequest) -> HttpResponse:
 @permission_required("appointments.view_appointment", raise_exception=True)
 def detail(request: StaffRequest, pk: int) -> HttpResponse:
     """Show one appointment; beside the list, or as a page of its own."""
-    appointment = get_object_or_404(
-        Appointment.objects.select_related("connection__health").prefetch_related("attendees"),
-        pk=pk,
-    )
+    appointment = _whole(pk)
     is_fragment = wants_fragment(request)
     context = detail_context(request, appointment) | _place(request, appointment)
     context["is_page"] = not is_fragment or "page" in request.GET
     name = "appointments/detail.html" + ("#panel" if is_fragment else "")
     return render(request, name, context)
+
+
+def _whole(pk: int) -> Appointment:
+    rows = Appointment.objects.select_related("connection__health", "practitioner_by")
+    return get_object_or_404(rows.prefetch_related("attendees"), pk=pk)
 
 
 def _nothing_new(connections: Mapping[int, Connection]) -> HttpResponse:
@@ -281,6 +284,10 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
     )
     change = next((one for one in bookings if one.is_open and one.kind != Kind.BOOK), None)
     may_cancel = request.user.has_perm("appointments.cancel_appointment")
+    # Where the provider says it, a second name beside it would only be doubted.
+    may_note = request.user.has_perm("appointments.tag_appointment") and (
+        not appointment.host or bool(appointment.practitioner)
+    )
     obstacle = obstacles(appointment)
     is_free = open_one is None and change is None
     return {
@@ -295,6 +302,8 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
         "open_cancellation": open_one,
         "obstacle": obstacle,
         "obstacle_sentence": conflict(Conflict(kind=obstacle)) if obstacle else "",
+        "may_note": may_note,
+        "practitioners": practitioners() if may_note else [],
         "can_cancel": may_cancel and is_free and obstacle is None,
         **_what_else_can_be_done(request, appointment, is_free=is_free),
         "open_change": change_open(change, viewer=request.user) if change else "",
@@ -306,6 +315,27 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
         "freshness": freshness(appointment.connection),
         "zone": settings.TIME_ZONE,
     }
+
+
+@require_POST
+@permission_required("appointments.tag_appointment", raise_exception=True)
+def note_practitioner(request: StaffRequest, pk: int) -> HttpResponse:
+    """Note who an appointment is with, and show it anew."""
+    appointment = _whole(pk)
+    form = TagForm(request.POST)
+    is_valid, is_fragment = form.is_valid(), wants_fragment(request)
+    if is_valid:
+        tag(appointment, form.cleaned_data["practitioner"], by=request.user)
+        if not is_fragment:
+            return redirect(f"{appointment.get_absolute_url()}?{request.GET.urlencode()}")
+        appointment = _whole(pk)
+    context = detail_context(request, appointment) | _place(request, appointment)
+    context["is_page"] = not is_fragment or "page" in request.GET
+    context["tag_form"] = None if is_valid else form
+    name = "appointments/detail.html" + ("#panel" if is_fragment else "")
+    response = render(request, name, context, status=200 if is_valid else 422)
+    response["HX-Trigger"] = "desk-changed"
+    return response
 
 
 def _place(request: StaffRequest, appointment: Appointment) -> dict[str, Any]:
@@ -360,7 +390,7 @@ def facts(appointment: Appointment) -> dict[str, Any]:
         "nearness": day_nearness(at.day, today=today),
         "who": appointment.who,
         "what": appointment.title,
-        "with": appointment.host,
+        "with": appointment.is_with,
         "provider": appointment.connection.provider_label,
         "account": appointment.connection.name,
         "reference": appointment.reference,

@@ -123,7 +123,9 @@ def _bookings(feed: CalendarFeed, accounts: Accounts) -> AppointmentQuerySet:
 
 def _etag(feed: CalendarFeed, bookings: AppointmentQuerySet, accounts: Accounts) -> str:
     """Short text that changes with the file, without writing the file."""
-    rows = bookings.values_list("pk", "status", "content", "seen_at", "changed_here_at")
+    rows = bookings.values_list(
+        "pk", "status", "content", "seen_at", "changed_here_at", "practitioner_at"
+    )
     names = [(one.pk, one.name) for one in accounts.used.values()]
     return token_of(_FORM, feed.pk, feed.with_phones, names, list(rows))
 

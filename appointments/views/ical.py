@@ -98,7 +98,12 @@ def _uid(booking: Appointment, connection: Connection) -> str:
 
 def changed_at(booking: Appointment) -> datetime:
     """When what we know of *booking* changed last."""
-    moments = (booking.seen_at, booking.changed_here_at, booking.missing_since)
+    moments = (
+        booking.seen_at,
+        booking.changed_here_at,
+        booking.missing_since,
+        booking.practitioner_at,
+    )
     return max(one for one in moments if one is not None)
 
 
@@ -134,8 +139,8 @@ def _who(booking: Appointment) -> str:
 
 
 def _lines(booking: Appointment, connection: Connection, *, with_phones: bool) -> Iterator[str]:
-    if booking.host:
-        yield _("With: %(name)s") % {"name": booking.host}
+    if booking.is_with:
+        yield _("With: %(name)s") % {"name": booking.is_with}
     yield _("Provider: %(provider)s, %(account)s") % {
         "provider": connection.provider_label,
         "account": connection.name,

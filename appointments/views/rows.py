@@ -79,6 +79,7 @@ COLUMNS = (
     *_WHEN,
     "title",
     "host",
+    "practitioner",
     "reference",
     "is_paid",
     "cancelled_by",
@@ -86,6 +87,12 @@ COLUMNS = (
     "content",
     "changed_here_at",
 )
+
+_SOON: Sequence[tuple[str, timedelta]] = (
+    ("hour", timedelta(hours=1)),
+    ("two", timedelta(hours=2)),
+)
+"""How soon a booking begins that the list points out, the sooner first."""
 
 type Raw = dict[str, Any]
 type Person = tuple[str, str, str]
@@ -103,6 +110,8 @@ class Row(TypedDict):
     lane: str
     window: str
     is_past: bool
+    soon: str
+    """`hour` or `two`, if it begins within so many hours."""
     who: str
     others: int
     others_label: str
@@ -110,6 +119,8 @@ class Row(TypedDict):
     what: str
     detail: str
     host: str
+    is_noted: bool
+    """Whether *host* was noted here, not said by the provider."""
     provider: str
     account: str
     status: str
@@ -203,11 +214,14 @@ def all_of(found: AppointmentQuerySet) -> Iterator[list[Raw]]:
 
 def look_of(raw: Sequence[Raw], *, connections: Iterable[Connection]) -> str:
     """
-    Short text that changes when the list would look different.
+    Short text that changes when the list would look different, also because time went by.
 
     How long ago a connection was read is left out: it changes by itself, and the page counts it.
     """
-    seen = [(one["pk"], one["content"], one["status"], one["changed_here_at"]) for one in raw]
+    now, today = timezone.now(), timezone.localdate()
+    columns = ("pk", "content", "status", "changed_here_at", "practitioner")
+    seen = [tuple(one[name] for name in columns) for one in raw]
+    hours = [(_soon(one, now=now), _is_past(one, now=now, today=today)) for one in raw]
     health = [
         (one.pk, one.health.failing_since, one.health.failure, _next_try(one.health))
         for one in connections
@@ -217,7 +231,7 @@ def look_of(raw: Sequence[Raw], *, connections: Iterable[Connection]) -> str:
         model.objects.aggregate(newest=Max("pk"))["newest"]
         for model in (CancellationEvent, BookingEvent)
     ]
-    return token_of(seen, health, newest, timezone.localdate())
+    return token_of(seen, hours, health, newest, today)
 
 
 def _next_try(health: ConnectionHealth) -> object:
@@ -303,6 +317,8 @@ class RowMaker:
         if open_one is not None:
             word, status = _open_word(open_one), open_one.state
         who, others = _clip(_name(people, raw)), max(0, len(people) - 1)
+        is_cancelled = status == Status.CANCELLED
+        why = _why_cancelled(raw, newest, connection) if is_cancelled else ""
         return Row(
             pk=raw["pk"],
             url=f"{url}{self.filters}",
@@ -311,19 +327,21 @@ class RowMaker:
             end=when.end,
             lane=when.lane,
             window=when.window,
-            is_past=self._is_past(raw),
+            is_past=_is_past(raw, now=self.now, today=self.today),
+            soon=_soon(raw, now=self.now),
             who=who,
             others=others,
             others_label=_others(others),
             contact=_clip(_contact(people)),
             what=_clip(raw["title"]),
             detail=_clip(" · ".join(_details(raw))),
-            host=_clip(raw["host"]),
+            host=_clip(raw["host"] or raw["practitioner"]),
+            is_noted=bool(raw["practitioner"] and not raw["host"]),
             provider=self._place(connection),
             account=connection.name,
             status=status,
             word=word,
-            why=_clip(_why_cancelled(raw, newest)) if status == Status.CANCELLED else "",
+            why=_clip(why),
             open_url=open_one.get_absolute_url() if open_one else "",
             can_cancel=self.may_cancel and not open_one and self._can_cancel(raw, connection),
             pick_label=self.pick_label % {"who": who},
@@ -340,11 +358,6 @@ class RowMaker:
         label = connection.provider_label
         return f"{label} · {connection.name}" if connection.provider in self.shared else label
 
-    def _is_past(self, raw: Raw) -> bool:
-        if ends_at := raw["ends_at"] or raw["starts_at"]:
-            return bool(ends_at < self.now)
-        return bool(raw["day"] < self.today)
-
     def _can_cancel(self, raw: Raw, connection: Connection) -> bool:
         """The same answer as `services.cancel.obstacles`, from bare columns."""
         can = connection.capabilities
@@ -352,9 +365,23 @@ class RowMaker:
         return (
             can.cancels
             and raw["status"] in LIVE
-            and (can.cancels_past or not self._is_past(raw))
+            and (can.cancels_past or not _is_past(raw, now=self.now, today=self.today))
             and (policy is None or policy.allowed)
         )
+
+
+def _is_past(raw: Raw, *, now: datetime, today: date) -> bool:
+    if ends_at := raw["ends_at"] or raw["starts_at"]:
+        return bool(ends_at < now)
+    return bool(raw["day"] < today)
+
+
+def _soon(raw: Raw, *, now: datetime) -> str:
+    """Whether it begins within the next hours; nothing of what is cancelled or has no time."""
+    starts_at = raw["starts_at"]
+    if starts_at is None or starts_at < now or raw["status"] not in LIVE:
+        return ""
+    return next((word for word, period in _SOON if starts_at - now <= period), "")
 
 
 def _fits(person: Person, words: Iterable[str]) -> bool:
@@ -426,13 +453,14 @@ def _open_word(open_one: Cancellation | Booking) -> str:
     return str(OPEN_WORDS[open_one.state])
 
 
-def _why_cancelled(raw: Raw, mine: Cancellation | None) -> str:
+def _why_cancelled(raw: Raw, mine: Cancellation | None, connection: Connection) -> str:
+    """By whom of us and why; or that it was done at the provider, and what it says of that."""
     if mine is not None:
-        who, why = name_of(mine.requested_by), mine.reason
+        who, why = _("by %(name)s") % {"name": name_of(mine.requested_by)}, mine.reason
     else:
-        who, why = raw["cancelled_by"], raw["cancel_reason"]
-    if who:
-        who = _("by %(name)s") % {"name": who}
+        values = {"provider": connection.provider_label, "name": raw["cancelled_by"]}
+        who = _("at %(provider)s, by %(name)s") if values["name"] else _("at %(provider)s")
+        who, why = who % values, raw["cancel_reason"]
     return ": ".join(part for part in (who, why) if part)
 
 

@@ -104,6 +104,14 @@ def _of_booking(appointment: Appointment) -> Iterator[Moment]:
         yield Moment(
             at=appointment.provider_updated_at, title=_("Last changed at %(provider)s") % provider
         )
+    if appointment.practitioner_at:
+        yield Moment(
+            at=appointment.practitioner_at,
+            title=_("Noted here: with %(name)s") % {"name": appointment.practitioner}
+            if appointment.practitioner
+            else _("The note of who it is with was taken away"),
+            who=person(appointment.practitioner_by) if appointment.practitioner_by else "",
+        )
     if appointment.missing_since:
         yield Moment(
             at=appointment.missing_since,

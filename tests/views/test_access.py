@@ -22,6 +22,7 @@ PAGES = (
     "/appointments/{row}/",
     "/appointments/{row}/cancel/",
     "/appointments/{row}/look/",
+    "/appointments/{row}/with/",
     "/cancellations/{asked}/",
     "/cancellations/{asked}/take-back/",
     "/cancellations/{asked}/read-again/",

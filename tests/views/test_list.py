@@ -9,6 +9,7 @@ from datetime import date, time, timedelta
 from uuid import uuid4
 
 import pytest
+import time_machine
 from django.contrib.auth.models import Permission, User
 from django.db import connection as database
 from django.test import Client
@@ -91,6 +92,56 @@ def test_an_open_cancellation_takes_the_place_of_the_button(
     assert f'href="/cancellations/{asked.pk}/"' in page
     assert 'data-status="requested"' in page
     assert "Cancel appointment with" not in page
+
+
+def test_a_cancelled_row_says_who_and_why(web: Client, book: Book, staff: User) -> None:
+    """Of us by name, with the reason; otherwise that it was done at the provider."""
+    rows = book(3)
+    asked = ask_to_cancel(
+        rows[0], by=staff, wish=Wish(reason="Ill"), form_key=uuid4(), version=rows[0].version
+    )
+    assert isinstance(asked, Cancellation)
+    Cancellation.objects.update(state="confirmed", due_at=None, settled_at=timezone.now())
+    Appointment.objects.update(status=Status.CANCELLED)
+    Appointment.objects.filter(pk=rows[1].pk).update(cancelled_by="host", cancel_reason="Praxis zu")
+
+    page = text(web, "/")
+
+    assert re.findall(r'class="sub" dir="auto" title="([^"]*)"', page) == [
+        "by Anna de Boer: Ill",
+        "at meetergo, by host: Praxis zu",
+        "at meetergo",
+    ]
+
+
+def test_what_begins_soon_is_pointed_out_and_read_aloud(web: Client, book: Book) -> None:
+    """Not what is cancelled, and not any more once it began."""
+    book(6, starts_at=timezone.now() + timedelta(minutes=10))
+    Appointment.objects.filter(external_id="booking-1").update(status=Status.CANCELLED)
+
+    page = text(web, "/")
+
+    rows = re.findall(r'data-status="(\w+)"(?: data-soon="(\w+)")?>\s', page)
+    assert [soon for _status, soon in rows] == ["hour", "", "two", "two", "", ""]
+    assert page.count("begins within the hour") == 1
+    assert page.count("begins within two hours") == 2
+
+
+def test_the_list_learns_that_time_went_by(web: Client, book: Book) -> None:
+    """The page asks as always; the answer is new as soon as a row begins within the hour."""
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        book(1, starts_at=timezone.now() + timedelta(minutes=70))
+        WorkerPulse.beat("worker of the tests")
+        token = known(text(web, "/"))
+        clock.shift(timedelta(minutes=9))
+        WorkerPulse.beat("worker of the tests")
+        assert web.get("/", headers=POLL | {"X-Known": token}).status_code == 204
+        clock.shift(timedelta(minutes=2))
+        WorkerPulse.beat("worker of the tests")
+        answer = web.get("/", headers=POLL | {"X-Known": token})
+
+    assert answer.status_code == 200
+    assert b"begins within the hour" in answer.content
 
 
 def test_who_may_not_cancel_sees_no_button(db: None, book: Book) -> None:

@@ -121,7 +121,10 @@ def test_the_file_says_who_cancelled_and_why(web: Client, book: Book) -> None:
 
     (line,) = lines(web.get("/appointments.csv"))
 
-    assert (line["Status"], line["Why cancelled"]) == ("Cancelled", f"by attendee: {HOSTILE}")
+    assert (line["Status"], line["Why cancelled"]) == (
+        "Cancelled",
+        f"at meetergo, by attendee: {HOSTILE}",
+    )
 
 
 def test_a_longer_file_asks_no_more_for_each_line(web: Client, book: Book) -> None:
