@@ -604,3 +604,36 @@ def test_two_workers_at_once_send_once(transactional_db: None, desk: Desk) -> No
         one.join()
 
     assert len(desk.received("meetergo", "reschedule")) == 1
+
+
+@every_change
+def test_of_a_change_and_a_cancellation_at_once_one_is_recorded(
+    slug: str, operation: str, transactional_db: None, desk: Desk, colleague: User
+) -> None:
+    """Both wait for the same row; whoever comes second reads that the other was faster."""
+    row = booked(desk, slug)
+    to = free(desk, row) if operation == "reschedule" else None
+    start = threading.Barrier(2)
+    results: list[Any] = []
+
+    def at_once(act: Callable[[], Any]) -> None:
+        start.wait()
+        try:
+            results.append(act())
+        finally:
+            connection.close()
+
+    acts: list[Callable[[], Any]] = [
+        lambda: ask(desk, row, to=to),
+        lambda: desk.try_to_ask(row, by=colleague),
+    ]
+    threads = [threading.Thread(target=at_once, args=(act,)) for act in acts]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+
+    recorded = [one for one in results if isinstance(one, Booking | Cancellation)]
+    assert len(results) == 2
+    assert len(recorded) == 1
+    assert Booking.objects.count() + Cancellation.objects.count() == 1
