@@ -55,6 +55,7 @@ from appointments.wording import (
     rebooking_notice,
 )
 
+MAY_VIEW = "appointments.view_appointment"
 MAY_SCHEDULE = "appointments.schedule_appointment"
 MAY_SETTLE = "appointments.settle_cancellation"
 
@@ -258,7 +259,7 @@ def _takes(field: ScheduleField | None, value: str) -> bool:
 
 
 @require_safe
-@permission_required(MAY_SCHEDULE, raise_exception=True)
+@permission_required(MAY_VIEW, raise_exception=True)
 def outcome(request: StaffRequest, pk: int) -> HttpResponse:
     """Show where a request to book, move or confirm stands; the page asks again by itself."""
     booking = _booking(pk)
