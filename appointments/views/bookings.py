@@ -389,10 +389,9 @@ def _old_one(booking: Booking) -> dict[str, Any]:
     row = booking.replaces
     if row is None:
         return {}
-    people = {one.external_id for one in row.attendees.all()}
-    is_over = not row.is_live or bool(
-        booking.replaces_attendee and booking.replaces_attendee not in people
-    )
+    people = {one.external_id: one for one in row.attendees.all()}
+    person = people.get(booking.replaces_attendee) if booking.replaces_attendee else None
+    is_over = not row.is_live or bool(booking.replaces_attendee and person is None)
     is_kept = booking.kept_both_at is not None
     open_one = row.cancellations.open().first()
     is_half_done = not is_over and not is_kept
@@ -400,6 +399,7 @@ def _old_one(booking: Booking) -> dict[str, Any]:
     return {
         "old": row,
         "old_facts": facts(row),
+        "old_person": person.label if person is not None else "",
         "old_is_over": is_over,
         "old_notice": rebooking_notice(booking) if is_half_done else None,
         "old_cancellation": open_one,
