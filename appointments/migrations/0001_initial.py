@@ -434,6 +434,10 @@ class Migration(migrations.Migration):
             model_name='booking',
             index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='booking_due'),
         ),
+        migrations.AddIndex(
+            model_name='booking',
+            index=models.Index(fields=['state'], name='booking_state'),
+        ),
         migrations.AddConstraint(
             model_name='booking',
             constraint=models.CheckConstraint(condition=models.Q(('state__in', ['requested', 'sending', 'confirmed', 'awaits_confirmation', 'refused', 'not_sent', 'withdrawn', 'unknown', 'needs_human', 'settled'])), name='booking_state_known'),

@@ -256,6 +256,7 @@ class Booking(models.Model):
         )
         indexes = (
             models.Index(fields=("due_at",), condition=Q(due_at__isnull=False), name="booking_due"),
+            models.Index(fields=("state",), name="booking_state"),
         )
 
     def __str__(self) -> str:

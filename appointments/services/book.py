@@ -178,6 +178,8 @@ def _stumble(pk: int) -> None:
         _wait(booking, why="internal")
     elif booking.state in UNSETTLED_BOOKINGS:
         _not_found(booking, why="unreadable")
+    elif booking.state == State.CONFIRMED:
+        _compare_later(booking)
 
 
 def _advance(booking: Booking) -> None:
@@ -445,7 +447,11 @@ def _read_back(
     if shown is not None:
         _link(booking, shown, read_at=read_at)
         return
-    # Done all the same; until it is read, the page says that nothing was compared.
+    _compare_later(booking)
+
+
+def _compare_later(booking: Booking) -> None:
+    """It is done all the same; until it is read, the page says that nothing was compared."""
     asked = booking.sent_at or booking.requested_at
     due_at = planned_read(asked) if timezone.now() < asked + QUIET else None
     Booking.objects.filter(pk=booking.pk, state=State.CONFIRMED).update(due_at=due_at)
@@ -554,7 +560,8 @@ def _read(booking: Booking) -> None:
     client = limits.client(booking.connection, Urgency.WORK)
     with closing(client.http):
         try:
-            shown = _as_it_is(booking, client)
+            with within(LOOK):
+                shown = _as_it_is(booking, client)
         except ProviderError:
             _not_found(booking, why="unreadable")
             return

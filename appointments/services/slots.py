@@ -34,6 +34,7 @@ PATIENCE = 8.0
 AHEAD = timedelta(minutes=5)
 """Of a window that has begun already, this far from now is asked for."""
 
+_LACKING = frozenset({"service_unknown", "host_unknown"})
 _at_once = BoundedSemaphore(4)
 
 
@@ -45,6 +46,11 @@ class FreeSlots:
     why: str = ""
     """Code of what went wrong; empty: this is all there is."""
     asked_at: datetime
+
+    @property
+    def lacks_something(self) -> bool:
+        """Whether the question was not asked, since the provider needs to know more."""
+        return self.why in _LACKING
 
 
 def days_at_once(connection: Connection) -> tuple[int, ...]:

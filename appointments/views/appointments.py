@@ -374,7 +374,10 @@ def _what_else_can_be_done(
         "can_confirm": is_offered
         and can.confirms_pending
         and change_obstacle(appointment, Kind.CONFIRM) is None,
-        "can_rebook": is_offered and appointment.is_live and replacement is None,
+        "can_rebook": is_offered
+        and appointment.is_live
+        # Of a group, another person may be rebooked meanwhile.
+        and (replacement is None or bool(replacement.replaces_attendee)),
         "replacement": replacement,
         "replacement_notice": rebooking_notice(replacement) if replacement else None,
     }

@@ -55,6 +55,7 @@ from appointments.wording import (
     rebooking_notice,
 )
 
+MAY_VIEW = "appointments.view_appointment"
 MAY_SCHEDULE = "appointments.schedule_appointment"
 MAY_SETTLE = "appointments.settle_cancellation"
 
@@ -258,7 +259,7 @@ def _takes(field: ScheduleField | None, value: str) -> bool:
 
 
 @require_safe
-@permission_required(MAY_SCHEDULE, raise_exception=True)
+@permission_required(MAY_VIEW, raise_exception=True)
 def outcome(request: StaffRequest, pk: int) -> HttpResponse:
     """Show where a request to book, move or confirm stands; the page asks again by itself."""
     booking = _booking(pk)
@@ -388,10 +389,9 @@ def _old_one(booking: Booking) -> dict[str, Any]:
     row = booking.replaces
     if row is None:
         return {}
-    people = {one.external_id for one in row.attendees.all()}
-    is_over = not row.is_live or bool(
-        booking.replaces_attendee and booking.replaces_attendee not in people
-    )
+    people = {one.external_id: one for one in row.attendees.all()}
+    person = people.get(booking.replaces_attendee) if booking.replaces_attendee else None
+    is_over = not row.is_live or bool(booking.replaces_attendee and person is None)
     is_kept = booking.kept_both_at is not None
     open_one = row.cancellations.open().first()
     is_half_done = not is_over and not is_kept
@@ -399,6 +399,7 @@ def _old_one(booking: Booking) -> dict[str, Any]:
     return {
         "old": row,
         "old_facts": facts(row),
+        "old_person": person.label if person is not None else "",
         "old_is_over": is_over,
         "old_notice": rebooking_notice(booking) if is_half_done else None,
         "old_cancellation": open_one,

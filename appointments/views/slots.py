@@ -53,6 +53,7 @@ def wanted(
     return context | {
         "asked_for_slots": True,
         "slots_failure": _failure(found, connection),
+        "slots_lack": found.lacks_something,
         "slot_days": _by_day(found.slots, connection=connection),
         "slots_asked_at": clock(found.asked_at, seconds=True),
         "slots_last": first + timedelta(days=days - 1),

@@ -32,6 +32,9 @@ SEND = "appointments/services/send.py"
 RECONCILE = "appointments/services/reconcile.py"
 SETTLE = "appointments/services/settle.py"
 EFFECT = "appointments/services/effect.py"
+BOOK = "appointments/services/book.py"
+SCHEDULE = "appointments/services/schedule.py"
+BOOKINGS = "appointments/models/bookings.py"
 SYNC = "appointments/services/sync.py"
 RECORDS = "appointments/services/records.py"
 ASK = "appointments/services/cancel.py"
@@ -47,6 +50,8 @@ WORDING = "appointments/wording.py"
 ACCESS = "appointments/middleware.py"
 
 CANCELS = "tests/services/test_cancel.py"
+CHANGES = "tests/services/test_change.py"
+REBOOKS = "tests/services/test_rebook.py"
 UNDER_WAY = "tests/services/test_under_way.py"
 ROBUST = "tests/services/test_robustness.py"
 SETTLES = "tests/services/test_settle.py"
@@ -671,6 +676,94 @@ MUTANTS = (
             ),
         ),
         caught_by=(f"{SETTLES}::test_what_is_probably_cancelled_cannot_be_sent_again",),
+    ),
+    # --- booking, moving, confirming
+    Mutant(
+        name="lost-move-is-called-refused",
+        breaks="A move whose answer was lost is shown as refused, though it may be carried out.",
+        edits=(
+            Edit(
+                file=BOOK,
+                find="""            _become_unknown(booking, Event.UNCLEAR, why=outcome.why)
+""",
+                replace="""            booking.apply(Event.PROVIDER_REFUSED, held=held, why="other")
+""",
+            ),
+        ),
+        caught_by=(f"{CHANGES}::test_a_lost_answer_after_it_was_done_is_settled_by_reading",),
+    ),
+    Mutant(
+        name="changed-booking-is-moved-unseen",
+        breaks="What somebody changed at the provider meanwhile is moved all the same.",
+        edits=(
+            Edit(
+                file=BOOK,
+                find="    if changes or not seen.is_live:\n",
+                replace="    if False:\n",
+            ),
+        ),
+        caught_by=(f"{CHANGES}::test_what_changed_at_the_provider_is_not_touched",),
+    ),
+    Mutant(
+        name="deviation-goes-unsaid",
+        breaks="It was moved to another time than asked for, and nobody is told.",
+        edits=(
+            Edit(
+                file=BOOK,
+                find="    deviations = _deviations(booking, shown)\n",
+                replace="    deviations: list[str] = []\n",
+            ),
+        ),
+        caught_by=(f"{CHANGES}::test_a_deviation_is_noted_and_nothing_is_moved_back",),
+    ),
+    Mutant(
+        name="cancelled-while-it-moves",
+        breaks="A booking is cancelled while nobody knows where it is being moved.",
+        edits=(
+            Edit(
+                file=ASK,
+                find="    if (change := open_change(row)) is not None:\n",
+                replace="    if False and (change := open_change(row)) is not None:\n",
+            ),
+        ),
+        caught_by=(f"{CHANGES}::test_an_open_change_keeps_a_cancellation_away_until_it_is_known",),
+    ),
+    Mutant(
+        name="moved-while-it-is-cancelled",
+        breaks="A booking is moved while its cancellation is under way.",
+        edits=(
+            Edit(
+                file=SCHEDULE,
+                find="    if (cancellation := open_ones.first()) is not None:\n",
+                replace="    if False and (cancellation := open_ones.first()) is not None:\n",
+            ),
+        ),
+        caught_by=(f"{CHANGES}::test_an_open_cancellation_keeps_a_change_away",),
+    ),
+    Mutant(
+        name="half-done-is-forgotten",
+        breaks="Somebody has two appointments, and no page says so.",
+        edits=(
+            Edit(
+                file=BOOKINGS,
+                find="            Q(state__in=(_S.CONFIRMED, _S.AWAITS_CONFIRMATION))\n",
+                replace="            Q(state__in=(_S.AWAITS_CONFIRMATION,))\n",
+            ),
+        ),
+        caught_by=(f"{REBOOKS}::test_it_is_half_done_until_the_old_one_is_cancelled",),
+    ),
+    Mutant(
+        name="one-booking-proves-two-requests",
+        breaks="Two requests whose answers were lost are both called booked; one of them is not.",
+        edits=(
+            Edit(
+                file=BOOK,
+                find="""        *of_others.exclude(external_id="").values_list("external_id", flat=True),
+""",
+                replace="",
+            ),
+        ),
+        caught_by=(f"{REBOOKS}::test_one_booking_at_the_provider_proves_one_request",),
     ),
     # --- what is shown to whom
     Mutant(

@@ -10,16 +10,24 @@ from uuid import uuid4
 
 import pytest
 import time_machine
+from cryptography.fernet import Fernet
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from appointments.domain import CapabilityMissing, Scope, Status
-from appointments.models import Appointment, Booking, BookingEvent, Cancellation
+from appointments.models import (
+    Appointment,
+    Booking,
+    BookingEvent,
+    Cancellation,
+    RequestBudget,
+)
 from appointments.models.bookings import BOOKING_TRANSITIONS, OPEN_BOOKINGS, BookingState
 from appointments.models.bookings import BookingEventKind as Event
 from appointments.models.cancellations import IllegalTransition
+from appointments.models.secrets import CannotDecrypt
 from appointments.sandbox.people import PEOPLE
 from appointments.services import book
 from appointments.services.cancel import Conflict, ConflictKind
@@ -243,6 +251,53 @@ def test_a_slot_that_was_taken_meanwhile_is_refused_and_nothing_moves(
 
     assert (booking.state, booking.why) == (State.REFUSED, "slot_taken")
     assert now_at(desk, row) == before
+
+
+def test_two_who_choose_the_same_slot_get_it_once(desk: Desk) -> None:
+    """By the provider's own book, not only by its word."""
+    first, second = desk.book("meetergo"), desk.book("meetergo", who=PEOPLE[3:4])
+    to = free(desk, first)
+    bookings = [asked(desk, row, to=to) for row in (first, second)]
+
+    states = [desk.work_booking(one).state for one in bookings]
+
+    assert states == [State.CONFIRMED, State.REFUSED]
+    assert bookings[1].said == "Slot is no longer available"
+    second.refresh_from_db()
+    assert second.starts_at == desk.soon
+
+
+def test_it_keeps_to_the_pace_of_the_provider(desk: Desk, settings: Any) -> None:
+    """What the provider closed for others is closed for a move, too; nothing is lost by it."""
+    settings.PROVIDER_PACING = True
+    booking = asked(desk, desk.book("meetergo"))
+    closed_until = timezone.now() + timedelta(seconds=50)
+    RequestBudget.objects.filter(connection=booking.connection).update(closed_until=closed_until)
+
+    desk.work_booking(booking)
+
+    assert booking.state == State.REQUESTED
+    assert booking.due_at is not None
+    assert booking.due_at > timezone.now() + timedelta(seconds=40)
+    assert desk.received("meetergo", "reschedule") == []
+
+
+def test_a_key_that_nobody_can_read_leaves_nothing_that_is_looked_at_for_ever(
+    desk: Desk, settings: Any
+) -> None:
+    booking = desk.work_booking(asked(desk, desk.book("meetergo")))
+    Booking.objects.filter(pk=booking.pk).update(due_at=timezone.now(), shown=[])
+    settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
+
+    for minutes in (1, 17):
+        with (
+            time_machine.travel(timezone.now() + timedelta(minutes=minutes), tick=True),
+            pytest.raises(CannotDecrypt),
+        ):
+            desk.work_booking(booking)
+    booking.refresh_from_db()
+
+    assert booking.due_at is None
 
 
 def test_a_refusal_is_looked_into_since_it_may_be_so_already(desk: Desk) -> None:
@@ -604,3 +659,36 @@ def test_two_workers_at_once_send_once(transactional_db: None, desk: Desk) -> No
         one.join()
 
     assert len(desk.received("meetergo", "reschedule")) == 1
+
+
+@every_change
+def test_of_a_change_and_a_cancellation_at_once_one_is_recorded(
+    slug: str, operation: str, transactional_db: None, desk: Desk, colleague: User
+) -> None:
+    """Both wait for the same row; whoever comes second reads that the other was faster."""
+    row = booked(desk, slug)
+    to = free(desk, row) if operation == "reschedule" else None
+    start = threading.Barrier(2)
+    results: list[Any] = []
+
+    def at_once(act: Callable[[], Any]) -> None:
+        start.wait()
+        try:
+            results.append(act())
+        finally:
+            connection.close()
+
+    acts: list[Callable[[], Any]] = [
+        lambda: ask(desk, row, to=to),
+        lambda: desk.try_to_ask(row, by=colleague),
+    ]
+    threads = [threading.Thread(target=at_once, args=(act,)) for act in acts]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+
+    recorded = [one for one in results if isinstance(one, Booking | Cancellation)]
+    assert len(results) == 2
+    assert len(recorded) == 1
+    assert Booking.objects.count() + Cancellation.objects.count() == 1

@@ -427,7 +427,12 @@ def test_of_a_group_the_person_is_chosen_first(web: Client, book: Book, linde: C
     person = old.attendees.get(external_id="p1")
     web.post("/schedule/", filled(linde, old, person=person.pk))
 
-    assert Booking.objects.get().replaces_attendee == "p1"
+    booking = put(Booking.objects.get(), State.SETTLED, why="judged_done")
+    assert booking.replaces_attendee == "p1"
+    assert "Remove from the old one…" in shown(web.get(booking.get_absolute_url()))
+    dialog = shown(web.get(f"{path_of(old, 'cancel')}?rebooked={booking.pk}", headers=HTMX))
+    assert f'value="{person.pk}" checked' in dialog
+    assert "Remove P1" in dialog
 
 
 @pytest.mark.parametrize("replaces", ["0", "999", "x", "-1", "9" * 40])
