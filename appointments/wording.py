@@ -1145,7 +1145,7 @@ def _booking_unknown(booking: Booking) -> Outcome:
     }
     return Outcome(
         title=_("Outcome unknown, we are checking"),
-        sentence=f"{happened} {may} {_('Next check at %(time)s.')}" % values,
+        sentence=" ".join((happened, may, _("Next check at %(time)s."))) % values,
         step=f"{steps[Booking.Kind(booking.kind)]} "
         + _("You can close this; it stays under Unsettled."),
         tone="alarm",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext as _
 
 MOST_FEEDS = 10
 """Calendar feeds of one person."""
@@ -19,7 +20,8 @@ class CalendarFeed(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="calendar_feeds"
     )
-    name = models.CharField(max_length=60)
+    name = models.CharField(max_length=60, blank=True)
+    """Of the saved view it was made from; empty if it holds all appointments."""
     query: models.JSONField[dict[str, str]] = models.JSONField(default=dict, blank=True)
     """Fields of the list's address; those that say which days do not count."""
     with_phones = models.BooleanField("with phone numbers", default=False)
@@ -32,4 +34,8 @@ class CalendarFeed(models.Model):
         ordering = ("-created_at", "-pk")
 
     def __str__(self) -> str:
-        return self.name
+        return self.label
+
+    @property
+    def label(self) -> str:
+        return self.name or _("All appointments")

@@ -15,11 +15,12 @@ from django.conf import settings
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.domain import ScheduleField, ScheduleRequest
-from appointments.forms import ScheduleForm, VerdictForm
+from appointments.forms import SCHEDULE_LABELS, ScheduleForm, VerdictForm
 from appointments.models import Appointment, Attendee, Booking, Connection, WorkerPulse
 from appointments.services.cancel import obstacles
 from appointments.services.schedule import (
@@ -289,10 +290,10 @@ def _page(
     return render(request, "appointments/booking.html", context, status=status)
 
 
-def _wish(booking: Booking) -> list[tuple[str, Any]]:
+def _wish(booking: Booking) -> list[tuple[Promise | str, Any]]:
     hidden = ("starts_at", "ends_at")
     return [
-        (name.replace("_", " ").capitalize(), value)
+        (SCHEDULE_LABELS.get(name, name), value)
         for name, value in booking.wish.items()
         if value and name not in hidden
     ]

@@ -9,12 +9,13 @@ from django.contrib.auth.decorators import login_not_required, permission_requir
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.cache import get_conditional_response
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from appointments.forms import FeedForm
+from appointments.languages import chosen_by
 from appointments.models import Appointment, CalendarFeed
 from appointments.models.appointments import AppointmentQuerySet
 from appointments.services.feeds import feed_of, make_feed, note_read
@@ -49,7 +50,7 @@ def index(request: StaffRequest) -> HttpResponse:
     chosen = saved.get(form.cleaned_data["source"])
     made, token = make_feed(
         request.user,
-        name=chosen.name if chosen else _("All appointments"),
+        name=chosen.name if chosen else "",
         query=chosen.query if chosen else {},
         with_phones=form.cleaned_data["with_phones"],
     )
@@ -93,13 +94,19 @@ def feed(request: HttpRequest, token: str) -> HttpResponse:
     if found is None:
         return _private(HttpResponse(_("Not found."), status=404, content_type="text/plain"))
     note_read(found)
+    # A calendar asks for no language, and whoever reads it is its owner.
+    with translation.override(chosen_by(found.user)):
+        return _calendar(request, found)
+
+
+def _calendar(request: HttpRequest, found: CalendarFeed) -> HttpResponse:
     accounts = Accounts.read()
     bookings = _bookings(found, accounts)
     etag = f'"{_etag(found, bookings, accounts)}"'
     response = get_conditional_response(request, etag=etag)
     if response is None:
         content = calendar(
-            found.name,
+            found.label,
             bookings.prefetch_related("attendees"),
             connections=accounts.used,
             with_phones=found.with_phones,
@@ -127,7 +134,8 @@ def _etag(feed: CalendarFeed, bookings: AppointmentQuerySet, accounts: Accounts)
         "pk", "status", "content", "seen_at", "changed_here_at", "practitioner_at"
     )
     names = [(one.pk, one.name) for one in accounts.used.values()]
-    return token_of(_FORM, feed.pk, feed.with_phones, names, list(rows))
+    language = translation.get_language()
+    return token_of(_FORM, language, feed.pk, feed.with_phones, names, list(rows))
 
 
 def _private(response: HttpResponse) -> HttpResponse:

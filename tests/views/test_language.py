@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from django.contrib.auth.models import User
@@ -11,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
+from appointments import days
 from appointments.domain import BookedAttendee, Scope
 from appointments.models import Cancellation, StaffSettings
 from tests.desk import Desk
@@ -121,3 +123,17 @@ def test_nothing_is_recorded_in_the_language_of_whoever_asked(
 
     assert Cancellation.objects.get(pk=asked.pk).attendee_name == ""
     assert asked.person == "Unnamed person"
+
+
+@pytest.mark.parametrize(
+    ("code", "short", "long"),
+    [
+        ("en", "Tue 3 Mar, 14:05", "Tuesday 3 March 2026, 14:05"),
+        ("nl", "di 3 mrt, 14:05", "dinsdag 3 maart 2026, 14:05"),
+        ("de", "Di., 3. März, 14:05", "Dienstag, 3. März 2026, 14:05"),
+    ],
+)
+def test_days_are_written_as_each_language_writes_them(code: str, short: str, long: str) -> None:
+    at = datetime(2026, 3, 3, 14, 5, tzinfo=UTC)
+    with translation.override(code):
+        assert (days.moment_short(at), days.moment_long(at)) == (short, long)

@@ -514,6 +514,7 @@ def test_every_outcome_of_a_booking(
         requested_by=staff,
         requested_at=now,
         expires_at=now + SOON,
+        due_at=now + SOON if state in Booking.OPEN else None,
         said="no",
     )
     for why in (*Refusal, "unreadable", "not_listed", "lifetime_over"):
