@@ -103,9 +103,8 @@ class Desk:
     # --- at the desk
 
     def read(self, slug: str) -> None:
-        connection = self.connection(slug)
-        # A worker that is reading at this moment may have begun too early.
-        wait_until(lambda: sync(connection) is not None)
+        """Refresh. A worker may be at it already, and may have begun too early to see all."""
+        wait_until(lambda: sync(self.connection(slug)) is not None)
 
     def book(self, slug: str, **fields: Any) -> Appointment:
         """A booking at the provider that we have read."""

@@ -427,10 +427,11 @@ def _shown_by(outcome: Outcome) -> BookedAppointment | None:
 
 
 def _show(booking: Booking, outcome: Outcome, *, at: datetime) -> None:
-    """Bring our copy up to date with what the answer shows."""
-    sync_soon(booking.connection)
+    """Bring our copy up to date with what the answer shows; a listing costs more requests."""
     if (shown := _shown_by(outcome)) is not None:
         store(booking.connection, [_with_title(shown, booking)], read_at=at)
+    else:
+        sync_soon(booking.connection)
 
 
 def _read_back(
