@@ -26,6 +26,7 @@ from appointments.models import (
     Cancellation,
     Connection,
     ReasonPreset,
+    SavedFilter,
 )
 from appointments.providers.registry import PROVIDERS
 
@@ -44,6 +45,7 @@ _FACTS: tuple[tuple[type[Model], tuple[str, ...]], ...] = (
     (Cancellation, ("reason", "note", "email", "said", "attendee_name")),
     (Booking, ("said", "wish")),
     (ReasonPreset, ("label", "text")),
+    (SavedFilter, ("name", "query")),
 )
 _SAME_EVERYWHERE = ("HTTP", "UTC", "CSV", "Europe/Amsterdam")
 
@@ -107,12 +109,12 @@ class _Page(HTMLParser):
         return bool(self._inside) and self._inside[-1][1]
 
 
-def untranslated(page: str) -> list[str]:
-    """Words of the HTML *page* that stand outside of the brackets and are nobody's data."""
+def untranslated(page: str, data: Iterable[str] = ()) -> list[str]:
+    """Words of the HTML *page* that stand outside of the brackets and are nobody's *data*."""
     seen = _Page()
     seen.feed(page)
     seen.close()
-    facts = _facts()
+    facts = [*_facts(), *data]
     said = [" ".join(seen.text), *seen.attributes, *_strings(json.loads(seen.words or "null"))]
     return [found for one in said for found in outside(one, facts)]
 

@@ -15,6 +15,7 @@ from django.utils import translation
 from appointments import days
 from appointments.domain import BookedAttendee, Scope
 from appointments.models import Cancellation, StaffSettings
+from appointments.services.feeds import make_feed
 from tests.desk import Desk
 from tests.views.conftest import POLL, Book
 
@@ -123,6 +124,18 @@ def test_nothing_is_recorded_in_the_language_of_whoever_asked(
 
     assert Cancellation.objects.get(pk=asked.pk).attendee_name == ""
     assert asked.person == "Unnamed person"
+
+
+def test_a_calendar_speaks_its_owners_language(book: Book, staff: User) -> None:
+    """Whoever fetches it is a program that asks for no language; the name is kept in none."""
+    book(attendees=(BookedAttendee(external_id="n"),))
+    made, token = make_feed(staff, name="", query={}, with_phones=False)
+    for code, said in (("nl", "Persoon zonder naam"), ("de", "Person ohne Namen")):
+        StaffSettings.objects.update_or_create(user=staff, defaults={"language": code})
+        assert said in Client().get(f"/feeds/{token}.ics").content.decode()
+
+    assert made.name == ""
+    assert made.label == "All appointments"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -25,12 +26,15 @@ from appointments.models import (
     ProviderAnswer,
     ProviderCall,
     RequestBudget,
+    SavedFilter,
     WorkerPulse,
 )
 from appointments.models.bookings import BookingState
 from appointments.models.cancellations import OPEN, AnswerKind, Event, State
+from appointments.sandbox.huskyvoice import WINDOWS
 from appointments.services import batch as batches
 from appointments.services.cancel import Conflict, ConflictKind, Wish, ask_to_cancel
+from appointments.services.facts import facts_of
 from appointments.services.limits import utc_day
 from appointments.services.records import store
 from appointments.wording import _FAILURES, conflict, exclusion
@@ -56,12 +60,12 @@ def signed_in(client: Client, desk: Desk) -> Client:
     return client
 
 
-def read(answer: Any, status: int = 200) -> str:
-    """The page of *answer*, every word of which is translated."""
+def read(answer: Any, status: int = 200, *, data: Iterable[str] = ()) -> str:
+    """The page of *answer*, every word of which is translated or the provider's (*data* too)."""
     assert answer.status_code == status
     page: str = answer.content.decode()
     assert "⟦" in page
-    assert untranslated(page) == []
+    assert untranslated(page, data) == []
     return page
 
 
@@ -524,3 +528,66 @@ def test_every_outcome_of_a_booking(
         Booking.objects.update(booked_at=booked_at, wish={})
         read(web.get(booking.get_absolute_url()))
         read(web.get("/unsettled/"))
+
+
+@pytest.mark.parametrize("kind", [Booking.Kind.MOVE, Booking.Kind.CONFIRM])
+def test_every_outcome_of_a_change(
+    kind: str, web: Client, staff: User, book: Book, meetergo: Connection
+) -> None:
+    (row,), now = book(), timezone.now()
+    booking = Booking.objects.create(
+        kind=kind,
+        form_key=uuid4(),
+        connection=meetergo,
+        appointment=row,
+        wish={},
+        expected=facts_of(row).as_json(),
+        starts_at=now + 2 * SOON,
+        requested_by=staff,
+        requested_at=now,
+        expires_at=now + SOON,
+        due_at=now,
+    )
+    for state in BookingState:
+        for why in ("", "worker_lost", "unreadable", "gone", "credentials", "slot_taken"):
+            Booking.objects.update(state=state, why=why, settled_by=staff, booked_at=now)
+            read(web.get(booking.get_absolute_url()))
+        read(web.get("/"))
+        read(web.get("/unsettled/"))
+    read(web.get(row.get_absolute_url()))
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_moving_confirming_and_rebooking(slug: str, desk: Desk, signed_in: Client) -> None:
+    row = desk.book(slug)
+    slots = {"do": "slots", "slots_from": str(timezone.localdate()), "slots_days": "7"}
+    can = row.capabilities
+    for act, is_offered in (("move", can.reschedules), ("confirm", can.confirms_pending)):
+        status = 200 if is_offered else 404
+        read(signed_in.get(f"{row.get_absolute_url()}{act}/"), status)
+    if can.reschedules:
+        # Sessions and codes of windows that are only in the provider's answer.
+        windows = {one for window in WINDOWS for one in (window.session, window.batch)}
+        read(signed_in.post(f"{row.get_absolute_url()}move/", slots), data=windows)
+        read(signed_in.post(f"{row.get_absolute_url()}move/", {}), 422)
+    connection = desk.connection(slug)
+    read(signed_in.get(f"/schedule/?connection={connection.pk}&replacing={row.pk}"))
+    read(signed_in.get(f"/schedule/?replacing={row.pk}"))
+
+
+# --- to take along
+
+
+def test_views_feeds_and_paper(web: Client, meetergo: Connection, staff: User) -> None:
+    fill(meetergo)
+    SavedFilter.objects.create(user=staff, name="Mine", query={"status": "booked"})
+    read(web.get("/views/"))
+    read(web.get("/feeds/"))
+    read(web.post("/feeds/", {"source": "", "with_phones": "on"}), 201)
+    read(web.post("/feeds/", {"source": "0"}), 422)
+    read(web.get("/feeds/"))
+    read(web.get("/print/"))
+    read(web.get("/print/?status=booked&q=1&provider=meetergo&with=Behrens"))
+    for address in ("/appointments.csv", "/activity.csv"):
+        content = b"".join(web.get(address))
+        assert outside(content.decode("utf-8-sig").splitlines()[0]) == []
