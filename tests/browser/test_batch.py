@@ -49,7 +49,7 @@ def test_live_progress_to_the_end(page: Page, desk: Desk, log_in: LogIn) -> None
 
     start(page, 12)
 
-    bar = page.get_by_role("progressbar", name="Appointments with a final outcome")
+    bar = page.get_by_role("progressbar", name="Cancelled appointments")
     expect(page.get_by_role("status")).to_contain_text("Cancelling")
     expect(page.locator("#batch")).not_to_have_attribute("data-ended", "0")
     expect(page.get_by_role("status")).not_to_contain_text("All are cancelled")
