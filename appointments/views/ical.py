@@ -17,7 +17,7 @@ from icalendar import Calendar, Event, vText
 
 from appointments.domain import Status
 from appointments.models import Appointment, Connection
-from appointments.models.appointments import name_of
+from appointments.models.appointments import and_others, name_of
 from appointments.views.rows import word_of
 from appointments.views.when import moment_or_lane
 
@@ -130,7 +130,7 @@ def _who(booking: Appointment) -> str:
     people = [name_of(one.name) for one in booking.attendees.all()]
     if len(people) < 2:
         return "".join(people)
-    return _("%(name)s and %(count)d more") % {"name": people[0], "count": len(people) - 1}
+    return and_others(people[0], len(people) - 1)
 
 
 def _lines(booking: Appointment, connection: Connection, *, with_phones: bool) -> Iterator[str]:
