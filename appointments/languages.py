@@ -49,9 +49,14 @@ def remember_in_browser(response: HttpResponse, code: str) -> None:
 
 def recall(*, request: HttpRequest, user: User, **_: Any) -> None:
     """At login: take the person's language into the session."""
-    found = StaffSettings.objects.filter(user=user).exclude(language="")
-    if code := found.values_list("language", flat=True).first():
+    if code := chosen_by(user):
         request.session[_KEY] = code
+
+
+def chosen_by(user: User) -> str:
+    """The language that *user* chose; empty if none, or one that is no longer offered."""
+    found = StaffSettings.objects.filter(user=user).values_list("language", flat=True).first()
+    return found if found and is_offered(found) else ""
 
 
 class LanguageMiddleware(MiddlewareMixin):

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.domain import ScheduleField, ScheduleRequest
-from appointments.forms import ScheduleForm, VerdictForm
+from appointments.forms import SCHEDULE_LABELS, ScheduleForm, VerdictForm
 from appointments.models import Appointment, Attendee, Booking, Connection, WorkerPulse
 from appointments.services.cancel import obstacles
 from appointments.services.schedule import (
@@ -291,7 +291,7 @@ def _page(
 def _wish(booking: Booking) -> list[tuple[str, Any]]:
     hidden = ("starts_at", "ends_at")
     return [
-        (name.replace("_", " ").capitalize(), value)
+        (str(SCHEDULE_LABELS[name]), value)
         for name, value in booking.wish.items()
         if value and name not in hidden
     ]

@@ -9,12 +9,13 @@ from django.contrib.auth.decorators import login_not_required, permission_requir
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.cache import get_conditional_response
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from appointments.forms import FeedForm
+from appointments.languages import chosen_by
 from appointments.models import Appointment, CalendarFeed
 from appointments.models.appointments import AppointmentQuerySet
 from appointments.services.feeds import feed_of, make_feed, note_read
@@ -93,6 +94,12 @@ def feed(request: HttpRequest, token: str) -> HttpResponse:
     if found is None:
         return _private(HttpResponse(_("Not found."), status=404, content_type="text/plain"))
     note_read(found)
+    # Whoever subscribed reads it, not the server that fetches it for them.
+    with translation.override(chosen_by(found.user) or translation.get_language()):
+        return _calendar(request, found)
+
+
+def _calendar(request: HttpRequest, found: CalendarFeed) -> HttpResponse:
     accounts = Accounts.read()
     bookings = _bookings(found, accounts)
     etag = f'"{_etag(found, bookings, accounts)}"'
@@ -108,6 +115,7 @@ def feed(request: HttpRequest, token: str) -> HttpResponse:
         response = HttpResponse(content, content_type="text/calendar; charset=utf-8")
         response["Content-Disposition"] = 'inline; filename="appointments.ics"'
     response["ETag"] = etag
+    response["Content-Language"] = translation.get_language() or ""
     return _private(response)
 
 
@@ -125,7 +133,8 @@ def _etag(feed: CalendarFeed, bookings: AppointmentQuerySet, accounts: Accounts)
     """Short text that changes with the file, without writing the file."""
     rows = bookings.values_list("pk", "status", "content", "seen_at", "changed_here_at")
     names = [(one.pk, one.name) for one in accounts.used.values()]
-    return token_of(_FORM, feed.pk, feed.with_phones, names, list(rows))
+    language = translation.get_language()
+    return token_of(_FORM, language, feed.pk, feed.with_phones, names, list(rows))
 
 
 def _private(response: HttpResponse) -> HttpResponse:

@@ -60,9 +60,9 @@ OPEN_WORDS: Mapping[str, Promise] = {
     State.NEEDS_HUMAN: gettext_lazy("Needs a person"),
 }
 
-CHANGE_WORDS: Mapping[str, str] = {
-    Booking.Kind.MOVE: "Moving",
-    Booking.Kind.CONFIRM: "Confirming",
+CHANGE_WORDS: Mapping[str, Promise] = {
+    Booking.Kind.MOVE: gettext_lazy("Moving"),
+    Booking.Kind.CONFIRM: gettext_lazy("Confirming"),
 }
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -23,9 +23,11 @@ from appointments.models import (
     Appointment,
     Attendee,
     Booking,
+    CalendarFeed,
     Cancellation,
     Connection,
     ReasonPreset,
+    SavedFilter,
 )
 from appointments.providers.registry import PROVIDERS
 
@@ -44,6 +46,8 @@ _FACTS: tuple[tuple[type[Model], tuple[str, ...]], ...] = (
     (Cancellation, ("reason", "note", "email", "said", "attendee_name")),
     (Booking, ("said", "wish")),
     (ReasonPreset, ("label", "text")),
+    (SavedFilter, ("name", "query")),
+    (CalendarFeed, ("name", "query")),
 )
 _SAME_EVERYWHERE = ("HTTP", "UTC", "CSV", "Europe/Amsterdam")
 
@@ -107,12 +111,12 @@ class _Page(HTMLParser):
         return bool(self._inside) and self._inside[-1][1]
 
 
-def untranslated(page: str) -> list[str]:
-    """Words of the HTML *page* that stand outside of the brackets and are nobody's data."""
+def untranslated(page: str, *data: str) -> list[str]:
+    """Words of the HTML *page* that stand outside of the brackets and are nobody's, nor *data*."""
     seen = _Page()
     seen.feed(page)
     seen.close()
-    facts = _facts()
+    facts = [*data, *_facts()]
     said = [" ".join(seen.text), *seen.attributes, *_strings(json.loads(seen.words or "null"))]
     return [found for one in said for found in outside(one, facts)]
 
