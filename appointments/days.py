@@ -51,6 +51,11 @@ def moment_long(at: datetime) -> str:
     return f"{day_long(at)}, {at:%H:%M}"
 
 
+def moment_year(at: datetime) -> str:
+    """`3 Nov 2026, 10:42`."""
+    return f"{day_year(at)}, {at:%H:%M}"
+
+
 def stamp(at: datetime) -> str:
     """`3 November 2026, 10:42:07`."""
     day = written(at, pgettext("date", "j F Y"))

@@ -48,15 +48,14 @@ def remember_in_browser(response: HttpResponse, code: str) -> None:
 
 
 def chosen_by(user: User) -> str:
-    """The language that *user* chose; otherwise the installation's."""
+    """The language that *user* chose; empty if none, or one that is no longer offered."""
     found = StaffSettings.objects.filter(user=user).values_list("language", flat=True).first()
-    return found if found and is_offered(found) else settings.LANGUAGE_CODE
+    return found if found and is_offered(found) else ""
 
 
 def recall(*, request: HttpRequest, user: User, **_: Any) -> None:
     """At login: take the person's language into the session."""
-    found = StaffSettings.objects.filter(user=user).exclude(language="")
-    if code := found.values_list("language", flat=True).first():
+    if code := chosen_by(user):
         request.session[_KEY] = code
 
 

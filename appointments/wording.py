@@ -1138,6 +1138,7 @@ def _booking_unknown(booking: Booking) -> Outcome:
         Booking.Kind.MOVE: _("It may be at %(before)s or at %(asked)s."),
         Booking.Kind.CONFIRM: _("It may or may not be confirmed."),
     }[Booking.Kind(booking.kind)]
+    next_check = _("Next check at %(time)s.")
     steps = {
         Booking.Kind.BOOK: _("Do not book it again."),
         Booking.Kind.MOVE: _("Do not move or cancel it."),
@@ -1145,7 +1146,7 @@ def _booking_unknown(booking: Booking) -> Outcome:
     }
     return Outcome(
         title=_("Outcome unknown, we are checking"),
-        sentence=" ".join((happened, may, _("Next check at %(time)s."))) % values,
+        sentence=f"{happened} {may} {next_check}" % values,
         step=f"{steps[Booking.Kind(booking.kind)]} "
         + _("You can close this; it stays under Unsettled."),
         tone="alarm",

@@ -16,7 +16,16 @@ from appointments.wording import person, script_words
 
 register = template.Library()
 register.simple_tag(script_words)
-for written in (days.moment_short, days.moment_long, days.day_long, days.stamp, days.stamp_short):
+for written in (
+    days.day_year,
+    days.day_month,
+    days.day_long,
+    days.moment_short,
+    days.moment_year,
+    days.moment_long,
+    days.stamp,
+    days.stamp_short,
+):
     register.filter(written.__name__, written, expects_localtime=True)
 
 

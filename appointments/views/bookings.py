@@ -293,7 +293,7 @@ def _page(
 def _wish(booking: Booking) -> list[tuple[Promise | str, Any]]:
     hidden = ("starts_at", "ends_at")
     return [
-        (SCHEDULE_LABELS.get(name, name), value)
+        (str(SCHEDULE_LABELS[name]), value)
         for name, value in booking.wish.items()
         if value and name not in hidden
     ]

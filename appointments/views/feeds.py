@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required, permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -95,7 +96,7 @@ def feed(request: HttpRequest, token: str) -> HttpResponse:
         return _private(HttpResponse(_("Not found."), status=404, content_type="text/plain"))
     note_read(found)
     # A calendar asks for no language, and whoever reads it is its owner.
-    with translation.override(chosen_by(found.user)):
+    with translation.override(chosen_by(found.user) or settings.LANGUAGE_CODE):
         return _calendar(request, found)
 
 
@@ -115,6 +116,7 @@ def _calendar(request: HttpRequest, found: CalendarFeed) -> HttpResponse:
         response = HttpResponse(content, content_type="text/calendar; charset=utf-8")
         response["Content-Disposition"] = 'inline; filename="appointments.ics"'
     response["ETag"] = etag
+    response["Content-Language"] = translation.get_language() or ""
     return _private(response)
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from appointments.days import weekday
 from appointments.domain import Slot
 from appointments.forms import SlotField, SlotsForm
 from appointments.models import Connection
@@ -140,6 +141,6 @@ def _elsewhere(slot: Slot, *, connection: Connection) -> str:
     theirs, ours = slot.starts_at.astimezone(connection.zone), timezone.localtime(slot.starts_at)
     if theirs.utcoffset() == ours.utcoffset():
         return ""
-    day = f"{theirs:%a} " if theirs.date() != ours.date() else ""
+    day = f"{weekday(theirs)} " if theirs.date() != ours.date() else ""
     place = connection.time_zone.rpartition("/")[2].replace("_", " ")
     return f"{day}{_span(slot, connection.zone)} {place}"

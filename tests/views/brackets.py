@@ -23,6 +23,7 @@ from appointments.models import (
     Appointment,
     Attendee,
     Booking,
+    CalendarFeed,
     Cancellation,
     Connection,
     ReasonPreset,
@@ -45,6 +46,7 @@ _FACTS: tuple[tuple[type[Model], tuple[str, ...]], ...] = (
     (Cancellation, ("reason", "note", "email", "said", "attendee_name")),
     (Booking, ("said", "wish")),
     (ReasonPreset, ("label", "text")),
+    (CalendarFeed, ("name", "query")),
     (SavedFilter, ("name", "query")),
 )
 _SAME_EVERYWHERE = ("HTTP", "UTC", "CSV", "Europe/Amsterdam")

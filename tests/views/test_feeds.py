@@ -16,7 +16,7 @@ from django.utils import timezone
 from icalendar import Calendar
 
 from appointments.domain import BookedAttendee, Status
-from appointments.models import CalendarFeed, Connection, SavedFilter
+from appointments.models import CalendarFeed, Connection, SavedFilter, StaffSettings
 from appointments.models.feeds import MOST_FEEDS
 from appointments.services.feeds import make_feed
 from appointments.services.records import store
@@ -152,6 +152,19 @@ def test_what_is_known_already_is_not_sent_again(
     assert "no-store" in same["Cache-Control"]
     assert again.status_code == 200
     assert again["ETag"] != first["ETag"]
+
+
+def test_a_feed_speaks_the_language_of_its_owner(address: str, book: Book, staff: User) -> None:
+    """Who fetches it is a server somewhere; what was fetched in another language is stale."""
+    book(starts_at=noon(1))
+    first = Client().get(address, headers={"Accept-Language": "nl"})
+    StaffSettings.objects.create(user=staff, language="de")
+
+    again = Client().get(address, headers={"Accept-Language": "nl", "If-None-Match": first["ETag"]})
+
+    assert "With: Dr. Behrens" in events(first)[0]["DESCRIPTION"]
+    assert "Bei: Dr. Behrens" in events(again)[0]["DESCRIPTION"]
+    assert again["Content-Language"] == "de"
 
 
 # --- what stands in it

@@ -484,7 +484,8 @@ def test_activity(web: Client, meetergo: Connection, staff: User) -> None:
             asked = ask(row, by=staff)
             put(asked, list(State)[number % len(State)], settled_by=staff)
     read(web.get("/activity/"))
-    read(web.get("/activity/?from=2030-01-02&to=2030-01-01&state=nonsense&who=0"))
+    read(web.get(f"/activity/?from=2020-01-02&to=2099-01-01&who={staff.pk}&provider=meetergo"))
+    read(web.get("/activity/?from=2030-01-02&to=2030-01-01&state=nonsense&who=0&provider=x"))
 
 
 @pytest.mark.parametrize("slug", SLUGS)
