@@ -19,7 +19,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from appointments.domain import BookedAttendee
 from appointments.models import (
@@ -177,6 +177,25 @@ def test_the_list_full_failing_stale_and_hostile(eyes: Eyes, staff: User) -> Non
     eyes.visit("failing", "/")
     WorkerPulse.objects.all().delete()
     eyes.visit("stale", "/")
+
+
+def test_while_it_loads(eyes: Eyes) -> None:
+    """A slow answer is seen to be on its way, and what stood there stays until it comes."""
+    fill(make_connection("meetergo", name="Physio am Park"))
+    late: list[Route] = []
+
+    def ask(page: Page) -> None:
+        page.route("**/?*q=*", lambda route: late.append(route))
+        page.get_by_label("Search name, e-mail, phone or reference").fill("Person 1")
+        page.wait_for_selector(".htmx-request")
+        bar = "getComputedStyle(document.querySelector('.bar'), '::after').content"
+        assert page.evaluate(bar) == '""'
+        expect(page.locator("#list")).to_contain_text("Ana")
+
+    eyes.visit("loading", "/?range=upcoming", then=ask)
+    for one in late:
+        one.continue_()
+    expect(eyes.page.locator("#list")).not_to_contain_text("Ana")
 
 
 def _help(page: Page) -> None:
