@@ -478,3 +478,11 @@ def test_of_a_group_whoever_was_looked_for_stands_first(web: Client, desk: Desk)
     others = [PEOPLE[n].name for n in (15, 16, 18)]
     assert f"{wanted.name} and 3 more" in page
     assert all(page.index(f">{wanted.name}<") < page.index(f">{one}<") for one in others)
+
+
+def test_what_is_over_is_said(web: Client, book: Book) -> None:
+    (past,) = book(starts_at=timezone.now() - timedelta(hours=3))
+    assert "This appointment is already over." in web.get(f"{past.get_absolute_url()}cancel/").text
+    (*_, coming) = book(starts_at=timezone.now() + timedelta(hours=3), external_id="coming")
+    page = web.get(f"{coming.get_absolute_url()}cancel/").text
+    assert "This appointment is already over." not in page
