@@ -523,6 +523,16 @@ def _ticked_rows(data: Any) -> Iterable[tuple[int, str]]:
 class ActivityForm(forms.Form):
     """What the activity page shows; as in `FilterForm`, one wrong value spoils only itself."""
 
+    BOOKINGS = "bookings"
+
+    kind = forms.ChoiceField(
+        label=gettext_lazy("What was asked for"),
+        required=False,
+        choices=[
+            ("", gettext_lazy("Cancellations")),
+            (BOOKINGS, gettext_lazy("New, moved and confirmed ones")),
+        ],
+    )
     q = forms.CharField(label=gettext_lazy("Person"), required=False, max_length=200)
     who = forms.ChoiceField(label=gettext_lazy("Asked for by"), required=False)
     state = forms.ChoiceField(label=gettext_lazy("Outcome"), required=False)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,7 +22,7 @@ from django.views.decorators.http import require_safe
 from appointments.forms import ActivityForm
 from appointments.models import Appointment, Booking, Cancellation, Connection, WorkerPulse
 from appointments.models.appointments import day_start
-from appointments.models.cancellations import CancellationQuerySet, State
+from appointments.models.cancellations import State
 from appointments.providers.registry import PROVIDERS
 from appointments.services.batch import latest
 from appointments.views.appointments import facts
@@ -31,10 +32,10 @@ from appointments.views.files import csv_stream
 from appointments.views.request import StaffRequest
 from appointments.views.rows import CHUNK
 from appointments.views.timeline import scope_words
-from appointments.views.when import day_title, when
 from appointments.wording import (
     age,
     asked_time,
+    booking_outcome,
     booking_title,
     booking_who,
     in_a_word,
@@ -98,19 +99,18 @@ def unsettled(request: StaffRequest) -> HttpResponse:
 @require_safe
 @permission_required(MAY_VIEW, raise_exception=True)
 def index(request: StaffRequest) -> HttpResponse:
-    """Show who cancelled what, why, and what came of it; the newest first."""
+    """Show who asked for what, why, and what came of it; the newest first."""
     form = _form(request)
-    found = _found(form.cleaned_data)
-    if _ID.fullmatch(before := request.GET.get("before", "")):
-        found = found.filter(pk__lt=int(before))
-    rows = list(_with_all(found)[: PAGE_SIZE + 1])
+    ledger = Ledger.of(form.cleaned_data)
+    before = request.GET.get("before", "")
+    lines = ledger.lines(before=int(before) if _ID.fullmatch(before) else None, most=PAGE_SIZE + 1)
     kept = _kept(form)
     context = {
         "form": form,
-        "rows": [_row(one) for one in rows[:PAGE_SIZE]],
-        "is_filtered": bool(kept),
+        "rows": lines[:PAGE_SIZE],
+        "is_filtered": bool(set(kept) - {"kind"}),
         "file": f"{reverse('activity-file')}?{urlencode(kept)}",
-        "older": _older(kept, rows[PAGE_SIZE - 1].pk) if len(rows) > PAGE_SIZE else "",
+        "older": _older(kept, lines[PAGE_SIZE - 1].pk) if len(lines) > PAGE_SIZE else "",
         "is_first": not before,
         "batches": []
         if kept or before
@@ -139,46 +139,75 @@ def file(request: StaffRequest) -> StreamingHttpResponse:
         _("Outcome"),
         _("Settled at"),
     )
-    lines = (_cells(one) for one in _all(_found(_form(request).cleaned_data)))
-    return csv_stream(f"activity-{timezone.localdate()}.csv", header, lines)
+    cells = (one.cells for one in Ledger.of(_form(request).cleaned_data).all_lines())
+    return csv_stream(f"activity-{timezone.localdate()}.csv", header, cells)
 
 
-def _all(found: CancellationQuerySet) -> Iterator[Cancellation]:
-    """Everything of *found*, the newest first, read a chunk at a time."""
-    rest = found
-    while some := list(_with_all(rest)[:CHUNK]):
-        yield from some
-        rest = found.filter(pk__lt=some[-1].pk)
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One request, as page and file show it."""
+
+    pk: int
+    url: str
+    at: datetime
+    by: str
+    who: str
+    when: str
+    what: str
+    reason: str = ""
+    note: str = ""
+    connection: Connection
+    word: str
+    mark: str
+    settled_at: datetime | None
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        return (
+            f"{timezone.localtime(self.at):%Y-%m-%d %H:%M:%S}",
+            self.by,
+            self.who,
+            self.when,
+            self.what,
+            self.reason,
+            self.note,
+            self.connection.provider_label,
+            self.connection.name,
+            self.word,
+            f"{timezone.localtime(self.settled_at):%Y-%m-%d %H:%M:%S}" if self.settled_at else "",
+        )
 
 
-def _with_all(found: CancellationQuerySet) -> QuerySet[Cancellation]:
-    return (
-        found.select_related("appointment__connection", "connection", "requested_by")
-        .prefetch_related("appointment__attendees")
-        .order_by("-pk")
-    )
+@dataclass(frozen=True)
+class Ledger[Request: (Cancellation, Booking)]:
+    """All requests of one kind that a filter leaves, and how one reads."""
 
+    found: QuerySet[Request]
+    line: Callable[[Request], Line]
 
-def _cells(cancellation: Cancellation) -> tuple[str, ...]:
-    settled_at = cancellation.settled_at
-    return (
-        f"{timezone.localtime(cancellation.requested_at):%Y-%m-%d %H:%M:%S}",
-        person(cancellation.requested_by),
-        cancellation.attendee_name or cancellation.appointment.who,
-        when_short(cancellation.appointment),
-        scope_words(cancellation),
-        cancellation.reason,
-        cancellation.note,
-        cancellation.connection.provider_label,
-        cancellation.connection.name,
-        in_a_word(cancellation),
-        f"{timezone.localtime(settled_at):%Y-%m-%d %H:%M:%S}" if settled_at else "",
-    )
+    @staticmethod
+    def of(values: Mapping[str, Any]) -> Ledger[Any]:
+        if values.get("kind") == ActivityForm.BOOKINGS:
+            return Ledger(_bookings(values), _booking_line)
+        return Ledger(_cancellations(values), _cancellation_line)
+
+    def lines(self, *, before: int | None = None, most: int) -> list[Line]:
+        """At most *most* before the one with the key *before*, the newest first."""
+        found = self.found if before is None else self.found.filter(pk__lt=before)
+        return [self.line(one) for one in found.order_by("-pk")[:most]]
+
+    def all_lines(self) -> Iterator[Line]:
+        """Everything, read a chunk at a time."""
+        before: int | None = None
+        while some := self.lines(before=before, most=CHUNK):
+            yield from some
+            before = some[-1].pk
 
 
 def _form(request: StaffRequest) -> ActivityForm:
-    theirs = Cancellation.objects.filter(requested_by=OuterRef("pk"))
-    people = User.objects.filter(Exists(theirs)).order_by("username")
+    asked = Exists(Cancellation.objects.filter(requested_by=OuterRef("pk")))
+    booked = Exists(Booking.objects.filter(requested_by=OuterRef("pk")))
+    people = User.objects.filter(asked | booked).order_by("username")
     slugs = Connection.objects.values_list("provider", flat=True).order_by().distinct()
     form = ActivityForm(
         request.GET,
@@ -194,39 +223,76 @@ def _kept(form: ActivityForm) -> dict[str, str]:
     return {name: str(value) for name in form.fields if (value := form.cleaned_data.get(name))}
 
 
-def _found(values: Mapping[str, Any]) -> CancellationQuerySet:
-    found = Cancellation.objects.all()
-    if who := values.get("who"):
-        found = found.filter(requested_by=who)
-    if state := values.get("state"):
-        found = found.filter(state=state)
-    if slug := values.get("provider"):
-        found = found.filter(connection__provider=slug)
+def _cancellations(values: Mapping[str, Any]) -> QuerySet[Cancellation]:
+    found = Cancellation.objects.filter(_asked(values))
     if query := values.get("q"):
         # Somebody who was removed is no longer part of the booking, but of its cancellation.
         same = Q(appointment__in=Appointment.objects.matching(query))
         found = found.filter(same | Q(attendee_name__icontains=query))
+    return found.select_related(
+        "appointment__connection", "connection", "requested_by"
+    ).prefetch_related("appointment__attendees")
+
+
+def _bookings(values: Mapping[str, Any]) -> QuerySet[Booking]:
+    found = Booking.objects.filter(_asked(values))
+    if query := values.get("q"):
+        # A new appointment has no booking of ours until it was read back.
+        same = Q(appointment__in=Appointment.objects.matching(query))
+        found = found.filter(same | Q(wish__name__icontains=query))
+    return found.select_related(
+        "appointment__connection", "connection", "requested_by"
+    ).prefetch_related("appointment__attendees")
+
+
+def _asked(values: Mapping[str, Any]) -> Q:
+    """What the filters say of any request."""
+    wanted = Q()
+    if who := values.get("who"):
+        wanted &= Q(requested_by=who)
+    if state := values.get("state"):
+        wanted &= Q(state=state)
+    if slug := values.get("provider"):
+        wanted &= Q(connection__provider=slug)
     if first := values.get("from"):
-        found = found.filter(requested_at__gte=day_start(first))
+        wanted &= Q(requested_at__gte=day_start(first))
     if last := values.get("to"):
-        found = found.filter(requested_at__lt=day_start(last + timedelta(days=1)))
-    return found
+        wanted &= Q(requested_at__lt=day_start(last + timedelta(days=1)))
+    return wanted
 
 
-def _row(cancellation: Cancellation) -> dict[str, Any]:
-    appointment = cancellation.appointment
-    at = when(appointment)
-    return {
-        "cancellation": cancellation,
-        "owner": person(cancellation.requested_by),
-        "who": cancellation.person or appointment.who,
-        "scope": scope_words(cancellation),
-        "when": at,
-        "day": day_title(at.day, today=timezone.localdate()),
-        "provider": cancellation.connection.provider_label,
-        "word": in_a_word(cancellation),
-        "mark": State.UNKNOWN if cancellation.contradicted_at else cancellation.state,
-    }
+def _cancellation_line(cancellation: Cancellation) -> Line:
+    return Line(
+        pk=cancellation.pk,
+        url=cancellation.get_absolute_url(),
+        at=cancellation.requested_at,
+        by=person(cancellation.requested_by),
+        who=cancellation.person or cancellation.appointment.who,
+        when=when_short(cancellation.appointment),
+        what=scope_words(cancellation),
+        reason=cancellation.reason,
+        note=cancellation.note,
+        connection=cancellation.connection,
+        word=in_a_word(cancellation),
+        mark=State.UNKNOWN if cancellation.contradicted_at else cancellation.state,
+        settled_at=cancellation.settled_at,
+    )
+
+
+def _booking_line(booking: Booking) -> Line:
+    return Line(
+        pk=booking.pk,
+        url=booking.get_absolute_url(),
+        at=booking.requested_at,
+        by=person(booking.requested_by),
+        who=booking_who(booking),
+        when=asked_time(booking),
+        what=booking_title(booking),
+        connection=booking.connection,
+        word=booking_outcome(booking).title,
+        mark=booking.state,
+        settled_at=booking.settled_at,
+    )
 
 
 def _older(kept: Mapping[str, str], pk: int) -> str:

@@ -85,9 +85,10 @@ def test_a_batch_waits_too_even_if_somebody_is_called_in(desk: Desk) -> None:
 
 def test_the_page_counts_and_offers_to_take_back(desk: Desk, client: Client) -> None:
     client.force_login(desk.staff)
-    cancellation = desk.ask(desk.book("meetergo"))
-
-    page = client.get(cancellation.get_absolute_url()).content.decode()
+    row = desk.book("meetergo")
+    with time_machine.travel(timezone.now(), tick=False):
+        cancellation = desk.ask(row)
+        page = client.get(cancellation.get_absolute_url()).content.decode()
 
     assert "Until then you can take it back." in page
     assert 'data-left="10"' in page

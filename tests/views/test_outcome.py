@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from appointments.models import Appointment, Booking, Cancellation, Connection, WorkerPulse
+from appointments.models.bookings import BookingState
 from appointments.models.cancellations import DONE, OPEN, State
 from appointments.services.cancel import Wish, ask_to_cancel
 from tests.views.conftest import HTMX, POLL, Book, make_connection
@@ -328,3 +329,35 @@ def test_the_activity_file_asks_no_more_for_each_line(web: Client, book: Book, s
 
     assert saved.count("Person ") == 30
     assert len(many) == len(few)
+
+
+def test_activity_shows_moves_and_new_appointments_too(
+    web: Client, book: Book, meetergo: Connection, staff: User, colleague: User
+) -> None:
+    """On a page and in a file of their own, by the same filters."""
+    (row,), now = book(), timezone.now()
+    for number, (kind, by) in enumerate((("move", staff), ("book", colleague))):
+        Booking.objects.create(
+            kind=kind,
+            form_key=uuid4(),
+            connection=meetergo,
+            appointment=row if kind == "move" else None,
+            wish={"name": "Ida Novak"} if kind == "book" else {},
+            starts_at=now + timedelta(days=2),
+            state=BookingState.REFUSED,
+            requested_by=by,
+            requested_at=now + timedelta(seconds=number),
+            expires_at=now,
+            settled_at=now,
+        )
+
+    page = web.get("/activity/?kind=bookings").text
+    assert page.index("Ida Novak") < page.index("Person 0")
+    assert "Move at meetergo" in page
+    assert "Refused" in page
+    assert "Ida Novak" not in web.get("/activity/").text
+    assert "Ida Novak" not in web.get(f"/activity/?kind=bookings&who={staff.pk}").text
+    assert "Person 0" not in web.get("/activity/?kind=bookings&q=novak").text
+    file = web.get("/activity.csv?kind=bookings").getvalue().decode("utf-8-sig").splitlines()
+    assert len(file) == 3
+    assert "Ida Novak" in file[1]

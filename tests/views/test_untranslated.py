@@ -478,12 +478,14 @@ def test_how_far_a_batch_is(state: State, desk: Desk, signed_in: Client) -> None
 
 def test_activity(web: Client, meetergo: Connection, staff: User) -> None:
     read(web.get("/activity/"))
+    read(web.get("/activity/?kind=bookings"))
     read(web.get("/activity/?state=confirmed"))
     for number, row in enumerate(fill(meetergo)):
         if row.external_id in ("b-booked", "group", "session"):
             asked = ask(row, by=staff)
             put(asked, list(State)[number % len(State)], settled_by=staff)
     read(web.get("/activity/"))
+    read(web.get("/activity/?kind=bookings"))
     read(web.get(f"/activity/?from=2020-01-02&to=2099-01-01&who={staff.pk}&provider=meetergo"))
     read(web.get("/activity/?from=2030-01-02&to=2030-01-01&state=nonsense&who=0&provider=x"))
 
