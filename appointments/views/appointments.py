@@ -58,6 +58,8 @@ from appointments.wording import (
 )
 
 Kind = Booking.Kind
+LOOKED_BACK = timedelta(days=90)
+"""So far the search offers to go back, for somebody who rings about what is over."""
 OTHER_BOOKINGS = 8
 """Of the same person, at most this many are shown."""
 
@@ -156,11 +158,20 @@ def _list_context(request: StaffRequest, *, wanted: Wanted, shown: Slice) -> dic
         "is_filtered": bool(set(kept) - set(DAYS)),
         "pills": _pills(form, kept, connections),
         "all_days": address(without(kept, *DAYS)),
+        "past_too": _past_too(wanted),
         "without_filters": address({name: kept[name] for name in DAYS if name in kept}),
         "earlier": address(kept | {"before": shown.earlier}) if shown.earlier else "",
         "later": address(kept | {"after": shown.later}) if shown.later else "",
         **_day_links(kept, wanted.span),
     }
+
+
+def _past_too(wanted: Wanted) -> str:
+    """Where somebody who was searched for in vain may still be found; empty if looked there."""
+    first = timezone.localdate() - LOOKED_BACK
+    if not wanted.kept.get("q") or wanted.span.first <= first:
+        return ""
+    return address(without(wanted.kept, *DAYS) | {"from": first.isoformat()})
 
 
 def _pills(

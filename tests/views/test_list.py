@@ -391,3 +391,16 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(
 
     assert page.count('class="row') >= 50
     assert len(many) == len(few) <= 18
+
+
+def test_who_is_not_found_may_have_been_here(web: Client, book: Book) -> None:
+    """Somebody rings about last week: one press looks there too."""
+    book(starts_at=timezone.now() - timedelta(days=8))
+    page = text(web, "/?q=Person")
+    assert "Nothing found" in page
+    back = re.search(r'href="([^"]+)">Look at the past 90 days too', page)
+    assert back is not None
+
+    page = text(web, html.unescape(back[1]))
+    assert "Person 0" in page
+    assert "Look at the past 90 days too" not in page
