@@ -373,6 +373,8 @@ class Account:
     """Zone of the desk: zone-less times are meant in it."""
     rehearsal: bool = False
     """The base URL must be on this very machine, and may be plain http."""
+    service_names: Mapping[str, str] = field(default_factory=dict)
+    """Names of what can be booked, by id, as last read: nobody needs to ask for them each time."""
     gate: Gate = field(default_factory=Gate, compare=False)
 
 

@@ -111,6 +111,7 @@ class Connection(models.Model):
             credentials=self.credentials,
             time_zone=self.zone,
             rehearsal=settings.REHEARSAL,
+            service_names={one.external_id: one.name for one in self.services},
             gate=gate,
         )
         return provider_for(self.provider, account)

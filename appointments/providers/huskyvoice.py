@@ -287,6 +287,8 @@ class HuskyVoice(Provider):
     @cached_property
     def _names(self) -> Mapping[str, str]:
         """Names of the services by id; empty when they cannot be had."""
+        if self.account.service_names:
+            return self.account.service_names
         try:
             services = self._services(deadline=SIDE_DEADLINE)
         except ProviderError:

@@ -493,3 +493,15 @@ def test_a_provider_that_asks_for_more_than_two_minutes_is_not_waited_for(desk: 
     cancellation = desk.cancel(desk.book("meetergo"))
 
     assert (cancellation.state, answers(cancellation)) == (State.NOT_SENT, ["limited"])
+
+
+def test_names_that_are_known_are_not_asked_for_again(desk: Desk) -> None:
+    """Each request counts towards the day's quota: a look and a cancellation are two."""
+    row = desk.book("huskyvoice")
+    before = [len(desk.received("huskyvoice", one)) for one in ("services", "read", "cancel")]
+
+    desk.cancel(row)
+
+    after = [len(desk.received("huskyvoice", one)) for one in ("services", "read", "cancel")]
+    assert [late - early for early, late in zip(before, after, strict=True)] == [0, 1, 1]
+    assert desk.row("huskyvoice", row.external_id).title == row.title != ""
