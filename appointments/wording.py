@@ -1020,6 +1020,13 @@ def _told_of_change(booking: Booking) -> str:
 
 def _deviating(booking: Booking, values: Mapping[str, str]) -> Outcome:
     """Done, but what was read back is not what was asked for."""
+    if "status" in booking.deviations:
+        return Outcome(
+            title=_("The provider said yes, but it is not booked"),
+            sentence=_("%(provider)s does not show it as booked.") % values,
+            step=_("Look in %(provider)s itself, and tell the patient what is right.") % values,
+            tone="alarm",
+        )
     words: Mapping[str, str] = {
         "time": _("You asked for %(asked)s; %(provider)s shows %(shown)s.") % values,
         "session": _("It is in another session than you asked for."),
@@ -1330,6 +1337,14 @@ def rebooking_notice(booking: Booking) -> Notice:
     """How far a rebooking is: what stands, and what is still to be done."""
     match Booking.State(booking.state):
         case Booking.State.CONFIRMED | Booking.State.SETTLED if booking.stands:
+            if booking.is_undone:
+                return Notice(
+                    sentence=_(
+                        "The new appointment is cancelled. The old one is still booked: "
+                        "cancel it only if nothing is to take its place."
+                    ),
+                    tone="bad",
+                )
             if booking.deviations:
                 return Notice(
                     sentence=_(

@@ -506,6 +506,8 @@ def _with_title(shown: BookedAppointment, booking: Booking) -> BookedAppointment
 
 def _deviations(booking: Booking, shown: BookedAppointment) -> list[str]:
     """What the provider shows otherwise than asked for, or than it was before."""
+    if not (shown.status is Status.BOOKED if booking.kind == Kind.CONFIRM else shown.is_live):
+        return ["status"]
     found = []
     if not _is_at_the_time(booking, shown):
         found.append("time")

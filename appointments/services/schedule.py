@@ -347,8 +347,12 @@ def replacing_conflict(row: Appointment, *, person: str = "") -> BookingConflict
     """What keeps *row*, or one *person* of it, from being replaced by a new appointment now."""
     if not row.is_live:
         return BookingConflict(kind=BookingConflictKind.NOT_LIVE)
-    others = row.replacements.filter(replaces_attendee=person)
-    other = others.open().first() or others.half_done().first()
+    others = row.replacements.select_related("appointment")
+    if person:
+        # Who was alone on it when all of it was rebooked is not named.
+        others = others.filter(replaces_attendee__in=(person, ""))
+    half_done = (one for one in others.half_done() if not one.is_undone)
+    other = others.open().first() or next(half_done, None)
     if other is not None:
         return BookingConflict(kind=BookingConflictKind.REBOOKED, booking=other)
     return None

@@ -377,7 +377,7 @@ def _what_else_can_be_done(
         "can_rebook": is_offered
         and appointment.is_live
         # Of a group, another person may be rebooked meanwhile.
-        and (replacement is None or bool(replacement.replaces_attendee)),
+        and (replacement is None or bool(replacement.replaces_attendee) or replacement.is_undone),
         "replacement": replacement,
         "replacement_notice": rebooking_notice(replacement) if replacement else None,
     }

@@ -1,0 +1,120 @@
+"""Attacks on booking, moving and rebooking that succeeded once."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from appointments.models import Booking
+from appointments.sandbox.people import PEOPLE
+from appointments.services import book
+from appointments.services.schedule import (
+    BookingConflict,
+    BookingConflictKind,
+)
+from tests.desk import Desk
+from tests.services.test_change import asked, booked
+from tests.services.test_rebook import rebook, rebooked
+
+State = Booking.State
+
+
+def page_of(desk: Desk, booking: Booking) -> str:
+    web = Client()
+    web.force_login(desk.staff)
+    return html.unescape(web.get(booking.get_absolute_url()).content.decode())
+
+
+def end_right_after_the_answer(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody cancels it at the provider once it said yes, before we read it back."""
+    settle = book._settle
+
+    def settled(booking: Booking, *args: Any, **how: Any) -> None:
+        settle(booking, *args, **how)
+        world = desk.world(booking.connection.provider)
+        row = world.state["appointments"][booking.external_id]
+        row |= {"status": "cancelled", "deletedAt": "2026-01-01T00:00:00.000Z"}
+
+    monkeypatch.setattr(book, "_settle", settled)
+
+
+# --- what was read back does not stand --------------------------------------------------------
+
+
+def test_a_new_one_that_was_cancelled_since_is_not_booked_now(desk: Desk) -> None:
+    """Whoever cancels the old one too leaves the person with nothing."""
+    old = desk.book("carevalidate")
+    booking = desk.work_booking(rebooked(desk, old, at="mijnklantportaal"))
+    assert "Both are booked now" in page_of(desk, booking)
+    new = booking.appointment
+    assert new is not None
+
+    desk.cancel(new)
+
+    page = page_of(desk, booking)
+    assert "Both are booked now" not in page
+    assert "Cancel the old one" not in page
+
+
+@pytest.mark.parametrize("slug", ["mijnklantportaal", "meetergo"])
+def test_what_is_cancelled_before_it_is_read_back_is_not_as_asked(
+    slug: str, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Confirmed or moved, and cancelled by somebody else a moment later."""
+    booking = asked(desk, booked(desk, slug))
+    end_right_after_the_answer(desk, monkeypatch)
+
+    desk.work_booking(booking)
+
+    assert (booking.state, booking.deviations) == (State.CONFIRMED, ["status"])
+    assert "The provider said yes, but it is not booked" in page_of(desk, booking)
+
+
+def test_a_new_one_that_is_cancelled_before_it_is_read_back_leaves_the_old_one_alone(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booking = rebooked(desk, desk.book("carevalidate"))
+    end_right_after_the_answer(desk, monkeypatch)
+
+    desk.work_booking(booking)
+
+    assert (booking.state, booking.deviations) == (State.CONFIRMED, ["status"])
+    assert "Cancel the old one" not in page_of(desk, booking)
+
+
+def test_what_was_undone_can_be_rebooked_again(desk: Desk) -> None:
+    old = desk.book("carevalidate")
+    booking = desk.work_booking(rebooked(desk, old, at="mijnklantportaal"))
+    assert booking.appointment is not None
+    desk.cancel(booking.appointment)
+
+    assert "Rebook again" in page_of(desk, booking)
+    assert isinstance(rebook(desk, old, at="mijnklantportaal"), Booking)
+
+
+# --- one person of a group that is none any more ----------------------------------------------
+
+
+def test_who_is_left_alone_is_not_rebooked_a_second_time(desk: Desk) -> None:
+    """Rebooked as one of two; then the other leaves, and the page asks for no person any more."""
+    old = desk.book("meetergo", people=2)
+    staying = old.attendees.get(email=PEOPLE[16].email)
+    first = desk.work_booking(rebooked(desk, old, attendee=staying))
+    desk.work(desk.remove(old, PEOPLE[15]))
+    old.refresh_from_db()
+    assert old.attendees.get() == staying
+
+    assert rebook(desk, old) == BookingConflict(kind=BookingConflictKind.REBOOKED, booking=first)
+
+
+def test_who_is_joined_by_others_is_not_rebooked_a_second_time(desk: Desk) -> None:
+    """Rebooked when alone on it, so without being named; then it becomes a group."""
+    old = desk.book("meetergo")
+    first = desk.work_booking(rebooked(desk, old))
+
+    assert rebook(desk, old, attendee=old.attendees.get()) == BookingConflict(
+        kind=BookingConflictKind.REBOOKED, booking=first
+    )
