@@ -419,11 +419,15 @@ def keep_both(booking: Booking, *, by: User) -> Booking:
     """
     End a rebooking on the word of *by*: the old appointment stays beside the new one.
 
-    Nothing happens to what is not half done.
+    Nothing happens to what is not half done, nor while the old one is being cancelled.
     """
     _check_may_schedule(by)
     with transaction.atomic():
+        # Whoever asks to cancel the old one at this moment waits here, or made us wait.
+        old = Appointment.objects.select_for_update().filter(pk=booking.replaces_id).first()
         half_done = Booking.objects.half_done().filter(pk=booking.pk)
+        if old is not None and old.cancellations.open().exists():
+            half_done = half_done.none()
         if Booking.objects.filter(pk__in=half_done.values("pk"), kept_both_at=None).update(
             kept_both_at=timezone.now(), kept_both_by=by
         ):

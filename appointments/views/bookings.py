@@ -411,6 +411,7 @@ def _old_one(booking: Booking) -> dict[str, Any]:
         and is_compared
         and (booking.appointment_id is not None or booking.state == Booking.State.SETTLED),
         "can_keep_both": is_half_done
+        and open_one is None
         and (booking.stands or booking.state == Booking.State.AWAITS_CONFIRMATION),
         "is_undone": is_undone,
         "can_rebook": is_half_done

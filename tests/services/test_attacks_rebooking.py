@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import html
+import threading
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from appointments.models import Booking
@@ -14,10 +17,13 @@ from appointments.services import book
 from appointments.services.schedule import (
     BookingConflict,
     BookingConflictKind,
+    ask_to_schedule,
+    keep_both,
 )
 from tests.desk import Desk
 from tests.services.test_change import asked, booked
 from tests.services.test_rebook import rebook, rebooked
+from tests.services.test_schedule import request_for
 
 State = Booking.State
 
@@ -118,3 +124,58 @@ def test_who_is_joined_by_others_is_not_rebooked_a_second_time(desk: Desk) -> No
     assert rebook(desk, old, attendee=old.attendees.get()) == BookingConflict(
         kind=BookingConflictKind.REBOOKED, booking=first
     )
+
+
+# --- at the same moment -----------------------------------------------------------------------
+
+
+def test_both_are_not_kept_while_the_old_one_is_being_cancelled(desk: Desk) -> None:
+    """One presses "Cancel the old one", another "Keep both": only one of them can be told yes."""
+    old = desk.book("carevalidate")
+    booking = desk.work_booking(rebooked(desk, old))
+    cancellation = desk.ask(old)
+
+    keep_both(booking, by=desk.staff)
+    desk.work(cancellation)
+
+    old.refresh_from_db()
+    assert (booking.kept_both_at is not None) == old.is_live
+
+
+def test_one_booking_at_the_provider_proves_one_request_at_the_same_moment(
+    transactional_db: None, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers read the same listing, and both find in it what they look for."""
+    desk.book("mijnklantportaal")
+    there, request = desk.connection("mijnklantportaal"), request_for("mijnklantportaal", desk)
+    both = [
+        ask_to_schedule(there, by=desk.staff, request=request, form_key=uuid4()) for _ in range(2)
+    ]
+    for one, kind in zip(both, ("lose_answer", "reset"), strict=True):
+        desk.fault("mijnklantportaal", kind, operation="schedule")
+        desk.work_booking(one)
+        assert one.state == State.UNKNOWN
+    found, have_both = book._found, threading.Barrier(2, timeout=10)
+
+    def found_at_once(*args: Any, **how: Any) -> None:
+        have_both.wait()
+        found(*args, **how)
+
+    monkeypatch.setattr(book, "_found", found_at_once)
+
+    def work(booking: Booking) -> None:
+        try:
+            desk.work_booking(booking)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work, args=(one,)) for one in both]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+
+    assert {Booking.objects.get(pk=one.pk).state for one in both} == {
+        State.CONFIRMED,
+        State.UNKNOWN,
+    }
