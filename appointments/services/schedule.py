@@ -424,7 +424,9 @@ def keep_both(booking: Booking, *, by: User) -> Booking:
     _check_may_schedule(by)
     with transaction.atomic():
         # Whoever asks to cancel the old one at this moment waits here, or made us wait.
-        old = Appointment.objects.select_for_update().filter(pk=booking.replaces_id).first()
+        old = (
+            Appointment.objects.select_for_update(of=("self",)).filter(replacements=booking).first()
+        )
         half_done = Booking.objects.half_done().filter(pk=booking.pk)
         if old is not None and old.cancellations.open().exists():
             half_done = half_done.none()
