@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
 from django.test import Client
 from django.urls import reverse
 
 from appointments.urls import urlpatterns
+from tests.views.conftest import Book
 
 
 @pytest.mark.parametrize("name", [str(one.name) for one in urlpatterns if one.name != "feed"])
@@ -16,3 +20,18 @@ def test_a_login_in_between_leads_to_a_page(name: str, web: Client) -> None:
     address = reverse(name, kwargs=dict.fromkeys(pattern.pattern.converters, 1))
 
     assert web.get(address).status_code in (200, 302, 303, 404)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("formula", ["=1+1", " =1+1", "@SUM(1)", "\n=1+1", "-2+3", "+1;=1+1"])
+def test_no_spreadsheet_finds_a_formula_behind_its_own_separator(
+    separator: str, formula: str, web: Client, book: Book
+) -> None:
+    """Where a comma is a decimal point, spreadsheets part the cells at semicolons."""
+    book(title=f"x{separator}{formula}{separator}y", host=f"a;{formula};b")
+
+    file = b"".join(web.get("/appointments.csv"))  # type: ignore[arg-type]
+    lines = csv.reader(io.StringIO(file.decode()), delimiter=separator)
+
+    cells = [cell.strip() for line in lines for cell in line]
+    assert [one for one in cells if one.startswith(("=", "+", "-", "@"))] == []
