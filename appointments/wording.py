@@ -1421,6 +1421,8 @@ def booking_event_sentence(event: BookingEvent, *, booking: Booking) -> str:
     """One step of the history of *booking*, for the timeline."""
     if event.event == BookingEventKind.READ_BACK and event.why:
         return _("Read back: not as asked for")
+    if event.event == BookingEventKind.ASKED and booking.replaces_id:
+        return _("Asked to rebook")
     if event.event == BookingEventKind.ASKED:
         return _ASKED[Booking.Kind(booking.kind)]()
     return str(_BOOKING_EVENTS[BookingEventKind(event.event)])

@@ -35,6 +35,7 @@ from appointments.views.when import day_title, when
 from appointments.wording import (
     age,
     asked_time,
+    booking_outcome,
     booking_title,
     booking_who,
     in_a_word,
@@ -44,6 +45,8 @@ from appointments.wording import (
 )
 
 PAGE_SIZE = 50
+LATEST_BOOKINGS = 20
+"""Requests to book, to move or to confirm to which the activity leads back."""
 LONGEST_LIST = 200
 """Unsettled ones shown at once; the oldest come first, so none is hidden for good."""
 
@@ -118,6 +121,7 @@ def index(request: StaffRequest) -> HttpResponse:
             {"batch": one, "progress": progress, "owner": person(one.requested_by)}
             for one, progress in latest()
         ],
+        "bookings": [] if kept or before else _latest_bookings(),
     }
     return render(request, "appointments/activity.html", context)
 
@@ -174,6 +178,22 @@ def _cells(cancellation: Cancellation) -> tuple[str, ...]:
         in_a_word(cancellation),
         f"{timezone.localtime(settled_at):%Y-%m-%d %H:%M:%S}" if settled_at else "",
     )
+
+
+def _latest_bookings() -> list[dict[str, Any]]:
+    """The newest requests to book, to move or to confirm, whatever became of them."""
+    rows = Booking.objects.select_related("connection", "appointment__connection", "requested_by")
+    return [
+        {
+            "booking": one,
+            "title": booking_title(one),
+            "who": booking_who(one),
+            "asked_time": asked_time(one),
+            "owner": person(one.requested_by),
+            "outcome": booking_outcome(one).title,
+        }
+        for one in rows.prefetch_related("appointment__attendees")[:LATEST_BOOKINGS]
+    ]
 
 
 def _form(request: StaffRequest) -> ActivityForm:

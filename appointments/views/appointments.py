@@ -284,6 +284,11 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
             "events__by"
         )
     )
+    replacements = list(
+        appointment.replacements.select_related("requested_by", "connection").prefetch_related(
+            "events__by"
+        )
+    )
     change = next((one for one in bookings if one.is_open and one.kind != Kind.BOOK), None)
     may_cancel = request.user.has_perm("appointments.cancel_appointment")
     # Where the provider says it, a second name beside it would only be doubted.
@@ -313,7 +318,7 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
         "may_cancel": may_cancel,
         "policy": policy_notice(appointment) if appointment.is_live else None,
         "others": _other_bookings(appointment),
-        "timeline": timeline(appointment, cancellations, bookings),
+        "timeline": timeline(appointment, cancellations, [*bookings, *replacements]),
         "freshness": freshness(appointment.connection),
         "zone": settings.TIME_ZONE,
     }
