@@ -1337,11 +1337,11 @@ def rebooking_notice(booking: Booking) -> Notice:
     """How far a rebooking is: what stands, and what is still to be done."""
     match Booking.State(booking.state):
         case Booking.State.CONFIRMED | Booking.State.SETTLED if booking.stands:
-            if booking.is_undone:
+            if booking.has_vanished:
                 return Notice(
                     sentence=_(
-                        "The new appointment is cancelled. The old one is still booked: "
-                        "cancel it only if nothing is to take its place."
+                        "The new appointment is not shown as booked any more. The old one is "
+                        "still booked: cancel it only if nothing is to take its place."
                     ),
                     tone="bad",
                 )

@@ -282,11 +282,17 @@ class Booking(models.Model):
 
     @property
     def is_undone(self) -> bool:
-        """Whether what it booked was cancelled since, and so takes nothing's place."""
+        """Whether what it booked was cancelled since, so that it may be booked anew."""
+        row = self.appointment
+        return self.has_vanished and row is not None and row.status == Status.CANCELLED
+
+    @property
+    def has_vanished(self) -> bool:
+        """Whether what it booked is not shown as booked any more, and takes nothing's place."""
         return (
             self.kind == Booking.Kind.BOOK
             and self.appointment is not None
-            and self.appointment.status == Status.CANCELLED
+            and self.appointment.status not in LIVE | {Status.COMPLETED}
         )
 
     @property

@@ -397,7 +397,7 @@ def _old_one(booking: Booking) -> dict[str, Any]:
     open_one = row.cancellations.open().first()
     is_half_done = not is_over and not is_kept
     is_undone = booking.is_undone
-    is_compared = booking.stands and not booking.deviations and not is_undone
+    is_compared = booking.stands and not booking.deviations and not booking.has_vanished
     return {
         "old": row,
         "old_facts": facts(row),

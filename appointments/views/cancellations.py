@@ -270,7 +270,7 @@ def _rebooking(appointment: Appointment) -> Notice | None:
     replacement = appointment.replacements.for_people().first()
     if replacement is None:
         return None
-    if replacement.stands and not replacement.deviations and not replacement.is_undone:
+    if replacement.stands and not replacement.deviations and not replacement.has_vanished:
         return None
     return rebooking_notice(replacement)
 

@@ -10,8 +10,10 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
-from appointments.models import Booking
+from appointments.domain import Status
+from appointments.models import Appointment, Booking
 from appointments.sandbox.people import PEOPLE
 from appointments.services import book
 from appointments.services.schedule import (
@@ -89,6 +91,20 @@ def test_a_new_one_that_is_cancelled_before_it_is_read_back_leaves_the_old_one_a
 
     assert (booking.state, booking.deviations) == (State.CONFIRMED, ["status"])
     assert "Cancel the old one" not in page_of(desk, booking)
+
+
+def test_a_new_one_that_is_listed_no_more_is_not_booked_now(desk: Desk) -> None:
+    """Gone is not cancelled: it takes the place of nothing, and nobody books a third one."""
+    old = desk.book("carevalidate")
+    booking = desk.work_booking(rebooked(desk, old))
+    assert booking.appointment is not None
+    new = Appointment.objects.filter(pk=booking.appointment.pk)
+    new.update(status=Status.GONE, missing_since=timezone.now())
+
+    page = page_of(desk, booking)
+    assert "Both are booked now" not in page
+    assert "Cancel the old one" not in page
+    assert rebook(desk, old) == BookingConflict(kind=BookingConflictKind.REBOOKED, booking=booking)
 
 
 def test_what_was_undone_can_be_rebooked_again(desk: Desk) -> None:
