@@ -1308,6 +1308,8 @@ def booking_conflict(found: BookingConflict, *, viewer: Any = None) -> str:
             )
         case BookingConflictKind.REBOOKED:
             return _("A new appointment in place of this one was asked for before. Look there.")
+        case BookingConflictKind.ASKED_BEFORE:
+            return _("The same was asked for before, and its outcome is not known yet. Look there.")
         case BookingConflictKind.NOT_LIVE:
             return _("This appointment is not booked any more. Nothing was sent.")
         case BookingConflictKind.NOT_PENDING:

@@ -54,6 +54,8 @@ class BookingConflictKind(StrEnum):
     CANCELLATION_OPEN = "cancellation_open"
     SERIES_OPEN = "series_open"
     REBOOKED = "rebooked"
+    ASKED_BEFORE = "asked_before"
+    """The same new appointment was asked for, and what came of it is open."""
     NOT_LIVE = "not_live"
     NOT_PENDING = "not_pending"
     PAST = "past"
@@ -128,16 +130,26 @@ def offers(connection: Connection) -> Offers:
 
 def ask_to_schedule(
     connection: Connection, *, by: User, request: ScheduleRequest, form_key: UUID
-) -> Booking:
+) -> Booking | BookingConflict:
     """
     Record the intent to book and wake the worker. The same *form_key* again is the same intent.
+
+    While nobody knows what became of a request, exactly the same is not asked for a second time.
 
     Raises:
         PermissionDenied: *by* may not schedule; nothing was recorded.
         CapabilityMissing: a caller's bug: the provider cannot schedule.
     """
     _check_schedules(connection, by=by)
-    return _recorded(_new_booking(connection, by=by, request=request, form_key=form_key))
+    with transaction.atomic():
+        # Locks first, then questions: two windows with the same in them wait here.
+        Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
+        if (same := _same(form_key)) is not None:
+            return same
+        booking = _new_booking(connection, by=by, request=request, form_key=form_key)
+        if (twin := _twin(booking)) is not None:
+            return BookingConflict(kind=BookingConflictKind.ASKED_BEFORE, booking=twin)
+        return _recorded(booking)
 
 
 def ask_to_rebook(
@@ -294,6 +306,24 @@ def _recorded(booking: Booking) -> Booking:
 def _same(form_key: UUID) -> Booking | None:
     """The intent that this very form recorded before."""
     return Booking.objects.filter(form_key=form_key).first()
+
+
+def _twin(booking: Booking) -> Booking | None:
+    """An open request for exactly the same as *booking*, whoever made it."""
+    wish = _moments_read(booking.wish)
+    same_time = Booking.objects.open().filter(
+        connection=booking.connection, kind=Kind.BOOK, starts_at=booking.starts_at
+    )
+    return next((one for one in same_time if _moments_read(one.wish) == wish), None)
+
+
+def _moments_read(wish: Mapping[str, Any]) -> dict[str, Any]:
+    """*wish* with its moments as such: the same one may be written in two zones."""
+    moments = {name: wish[name] for name in ("starts_at", "ends_at")}
+    return {
+        **wish,
+        **{name: datetime.fromisoformat(one) if one else None for name, one in moments.items()},
+    }
 
 
 def _wish(request: ScheduleRequest) -> dict[str, Any]:

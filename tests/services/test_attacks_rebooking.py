@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import threading
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -25,7 +26,7 @@ from appointments.services.schedule import (
 from tests.desk import Desk
 from tests.services.test_change import asked, booked
 from tests.services.test_rebook import rebook, rebooked
-from tests.services.test_schedule import request_for
+from tests.services.test_schedule import ask, request_for
 
 State = Booking.State
 
@@ -162,11 +163,7 @@ def test_one_booking_at_the_provider_proves_one_request_at_the_same_moment(
     transactional_db: None, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two workers read the same listing, and both find in it what they look for."""
-    desk.book("mijnklantportaal")
-    there, request = desk.connection("mijnklantportaal"), request_for("mijnklantportaal", desk)
-    both = [
-        ask_to_schedule(there, by=desk.staff, request=request, form_key=uuid4()) for _ in range(2)
-    ]
+    both = [ask("mijnklantportaal", desk, title=title) for title in ("Intake", "Second intake")]
     desk.fault("mijnklantportaal", "lose_answer", operation="schedule")
     desk.work_booking(both[0])
     desk.fault("mijnklantportaal", "reset", operation="schedule")
@@ -196,3 +193,54 @@ def test_one_booking_at_the_provider_proves_one_request_at_the_same_moment(
         State.CONFIRMED,
         State.UNKNOWN,
     }
+
+
+def test_the_same_from_two_windows_is_booked_once(transactional_db: None, desk: Desk) -> None:
+    """Each window made a form key of its own; two bookings would mail the person twice."""
+    desk.book("mijnklantportaal")
+    there, request = desk.connection("mijnklantportaal"), request_for("mijnklantportaal", desk)
+    start = threading.Barrier(2)
+    results: list[Booking | BookingConflict] = []
+
+    def press() -> None:
+        start.wait()
+        try:
+            results.append(ask_to_schedule(there, by=desk.staff, request=request, form_key=uuid4()))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=press) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    booking = Booking.objects.get()
+    conflict = BookingConflict(kind=BookingConflictKind.ASKED_BEFORE, booking=booking)
+    assert len(results) == 2
+    assert booking in results
+    assert conflict in results
+
+
+def test_the_same_is_not_asked_for_while_nobody_knows_of_the_first(
+    client: Client, desk: Desk
+) -> None:
+    first = ask("mijnklantportaal", desk)
+    desk.fault("mijnklantportaal", "reset", operation="schedule")
+    desk.work_booking(first)
+    assert first.state == State.UNKNOWN
+    client.force_login(desk.staff)
+    local = first.starts_at.astimezone(first.connection.zone)
+    fields = {name: value for name, value in first.wish.items() if value} | {
+        "connection": first.connection.pk,
+        "form_key": str(uuid4()),
+        "starts_at": f"{local:%Y-%m-%dT%H:%M}",
+        "ends_at": f"{local + timedelta(minutes=30):%Y-%m-%dT%H:%M}",
+    }
+
+    answer = client.post("/schedule/", fields)
+
+    assert answer.status_code == 409
+    assert f'href="{first.get_absolute_url()}"' in answer.content.decode()
+    assert Booking.objects.get() == first
+    assert client.post("/schedule/", fields | {"title": "Another"}).status_code == 303
