@@ -50,6 +50,10 @@ FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2100, 12, 31)
 """Days outside are typing errors, and some databases cannot hold them."""
 
 
+def _is_likely(day: date) -> bool:
+    return FIRST_DAY <= day <= LAST_DAY
+
+
 def utf16_units(text: str) -> int:
     """Length as browsers and most providers count it: an emoji is two."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
@@ -616,7 +620,7 @@ class MomentField(forms.Field):
             wall = datetime.strptime(str(text), "%Y-%m-%dT%H:%M").replace(tzinfo=self.zone)
         except ValueError as error:
             raise ValidationError(_("This is not a day and time.")) from error
-        if not FIRST_DAY <= wall.date() <= LAST_DAY:
+        if not _is_likely(wall.date()):
             raise ValidationError(_("This is not a day and time."))
         return self._unambiguous(wall)
 
@@ -764,7 +768,8 @@ class SlotField(forms.JSONField):
             ends_at = datetime.fromisoformat(given["ends_at"]) if given.get("ends_at") else None
         except ValueError as error:
             raise ValidationError(_("This time cannot be read. Choose again.")) from error
-        if any(one is not None and one.tzinfo is None for one in (starts_at, ends_at)):
+        given_moments = [one for one in (starts_at, ends_at) if one is not None]
+        if any(one.tzinfo is None or not _is_likely(one.date()) for one in given_moments):
             raise ValidationError(_("This time cannot be read. Choose again."))
         texts = {name: given.get(name, "")[:300] for name in _SLOT_TEXTS}
         return Slot(starts_at=starts_at, ends_at=ends_at, **texts)

@@ -1020,6 +1020,13 @@ def _told_of_change(booking: Booking) -> str:
 
 def _deviating(booking: Booking, values: Mapping[str, str]) -> Outcome:
     """Done, but what was read back is not what was asked for."""
+    if "status" in booking.deviations:
+        return Outcome(
+            title=_("The provider said yes, but it is not booked"),
+            sentence=_("%(provider)s does not show it as booked.") % values,
+            step=_("Look in %(provider)s itself, and tell the patient what is right.") % values,
+            tone="alarm",
+        )
     words: Mapping[str, str] = {
         "time": _("You asked for %(asked)s; %(provider)s shows %(shown)s.") % values,
         "session": _("It is in another session than you asked for."),
@@ -1302,6 +1309,8 @@ def booking_conflict(found: BookingConflict, *, viewer: Any = None) -> str:
             )
         case BookingConflictKind.REBOOKED:
             return _("A new appointment in place of this one was asked for before. Look there.")
+        case BookingConflictKind.ASKED_BEFORE:
+            return _("The same was asked for before, and its outcome is not known yet. Look there.")
         case BookingConflictKind.NOT_LIVE:
             return _("This appointment is not booked any more. Nothing was sent.")
         case BookingConflictKind.NOT_PENDING:
@@ -1331,6 +1340,14 @@ def rebooking_notice(booking: Booking) -> Notice:
     """How far a rebooking is: what stands, and what is still to be done."""
     match Booking.State(booking.state):
         case Booking.State.CONFIRMED | Booking.State.SETTLED if booking.stands:
+            if booking.has_vanished:
+                return Notice(
+                    sentence=_(
+                        "The new appointment is not shown as booked any more. The old one is "
+                        "still booked: cancel it only if nothing is to take its place."
+                    ),
+                    tone="bad",
+                )
             if booking.deviations:
                 return Notice(
                     sentence=_(
@@ -1407,6 +1424,8 @@ def booking_event_sentence(event: BookingEvent, *, booking: Booking) -> str:
     """One step of the history of *booking*, for the timeline."""
     if event.event == BookingEventKind.READ_BACK and event.why:
         return _("Read back: not as asked for")
+    if event.event == BookingEventKind.ASKED and booking.replaces_id:
+        return _("Asked to rebook")
     if event.event == BookingEventKind.ASKED:
         return _ASKED[Booking.Kind(booking.kind)]()
     return str(_BOOKING_EVENTS[BookingEventKind(event.event)])

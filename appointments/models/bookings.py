@@ -23,7 +23,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
 from django.utils import timezone
 
-from appointments.domain import LIVE, Facts
+from appointments.domain import LIVE, Facts, Status
 from appointments.models.appointments import Appointment, Attendee
 from appointments.models.cancellations import PEOPLE_WITHIN, IllegalTransition
 from appointments.models.connections import Connection
@@ -190,7 +190,8 @@ class Booking(models.Model):
     shown = models.JSONField(default=list)
     """When it is, as it was read back: `Facts.when`. Empty until then."""
     deviations = models.JSONField(default=list)
-    """What was read back and is not as asked: `time`, `session`, `length`, `host`, `people`."""
+    """What was read back and is not as asked: `status` alone, or of `time`, `session`, `length`,
+    `host`, `people`."""
 
     replaces = models.ForeignKey(
         Appointment, models.PROTECT, null=True, related_name="replacements"
@@ -278,6 +279,21 @@ class Booking(models.Model):
     def stands(self) -> bool:
         """Whether it is done, as the provider or a named person says."""
         return self.state == _S.CONFIRMED or (self.state == _S.SETTLED and self.why == JUDGED_DONE)
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether what it booked was cancelled since, so that it may be booked anew."""
+        row = self.appointment
+        return self.has_vanished and row is not None and row.status == Status.CANCELLED
+
+    @property
+    def has_vanished(self) -> bool:
+        """Whether what it booked is not shown as booked any more, and takes nothing's place."""
+        return (
+            self.kind == Booking.Kind.BOOK
+            and self.appointment is not None
+            and self.appointment.status not in LIVE | {Status.COMPLETED}
+        )
 
     @property
     def facts(self) -> Facts:

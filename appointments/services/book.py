@@ -506,6 +506,8 @@ def _with_title(shown: BookedAppointment, booking: Booking) -> BookedAppointment
 
 def _deviations(booking: Booking, shown: BookedAppointment) -> list[str]:
     """What the provider shows otherwise than asked for, or than it was before."""
+    if not (shown.status is Status.BOOKED if booking.kind == Kind.CONFIRM else shown.is_live):
+        return ["status"]
     found = []
     if not _is_at_the_time(booking, shown):
         found.append("time")
@@ -581,13 +583,24 @@ def _read(booking: Booking) -> None:
 
 
 def _found(booking: Booking, shown: BookedAppointment, *, read_at: datetime) -> None:
-    booking.apply(
-        Event.FOUND,
-        held=booking.lease_key,
-        why="found",
-        external_id=shown.external_id,
-        due_at=_first_read_back(),
-    )
+    with transaction.atomic():
+        # One after the other: what two workers found at once proves one request.
+        Connection.objects.select_for_update(no_key=True).get(pk=booking.connection_id)
+        same = Booking.objects.filter(
+            connection=booking.connection, kind=Kind.BOOK, external_id=shown.external_id
+        )
+        is_mine = booking.kind != Kind.BOOK or not same.exclude(pk=booking.pk).exists()
+        if is_mine:
+            booking.apply(
+                Event.FOUND,
+                held=booking.lease_key,
+                why="found",
+                external_id=shown.external_id,
+                due_at=_first_read_back(),
+            )
+    if not is_mine:
+        _not_found(booking, why="not_listed")
+        return
     _link(booking, shown, read_at=read_at)
 
 

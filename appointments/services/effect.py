@@ -26,6 +26,15 @@ def why_left(cancellation: Cancellation, seen: BookedAppointment, *, why: str) -
     return why
 
 
+def lock_appointment(cancellation: Cancellation) -> None:
+    """
+    Lock what an unsettled *cancellation* is about, before the cancellation itself.
+
+    A listing locks in this order too: the other way round each would wait for the other.
+    """
+    Appointment.objects.select_for_update().get(pk=cancellation.appointment_id)
+
+
 def take_effect(cancellation: Cancellation, *, at: datetime) -> None:
     """
     Mark in our copy what *cancellation* took away at *at*.

@@ -20,7 +20,7 @@ from appointments.models import Cancellation
 from appointments.models.cancellations import AnswerKind, Event, State
 from appointments.services import limits
 from appointments.services.cancel import LIFETIME
-from appointments.services.effect import has_left, take_effect, why_left
+from appointments.services.effect import has_left, lock_appointment, take_effect, why_left
 from appointments.services.lanes import is_held
 from appointments.services.limits import Urgency
 from appointments.services.queue import PROCESS_CANCELLATION, wake
@@ -91,6 +91,7 @@ def read(cancellation: Cancellation) -> None:
 
 def _confirm(cancellation: Cancellation, *, why: str) -> None:
     with transaction.atomic():
+        lock_appointment(cancellation)
         cancellation.apply(Event.FOUND_CANCELLED, held=cancellation.lease_key, why=why)
         take_effect(cancellation, at=timezone.now())
 

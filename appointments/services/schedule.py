@@ -54,6 +54,8 @@ class BookingConflictKind(StrEnum):
     CANCELLATION_OPEN = "cancellation_open"
     SERIES_OPEN = "series_open"
     REBOOKED = "rebooked"
+    ASKED_BEFORE = "asked_before"
+    """The same new appointment was asked for, and what came of it is open."""
     NOT_LIVE = "not_live"
     NOT_PENDING = "not_pending"
     PAST = "past"
@@ -128,16 +130,26 @@ def offers(connection: Connection) -> Offers:
 
 def ask_to_schedule(
     connection: Connection, *, by: User, request: ScheduleRequest, form_key: UUID
-) -> Booking:
+) -> Booking | BookingConflict:
     """
     Record the intent to book and wake the worker. The same *form_key* again is the same intent.
+
+    While nobody knows what became of a request, exactly the same is not asked for a second time.
 
     Raises:
         PermissionDenied: *by* may not schedule; nothing was recorded.
         CapabilityMissing: a caller's bug: the provider cannot schedule.
     """
     _check_schedules(connection, by=by)
-    return _recorded(_new_booking(connection, by=by, request=request, form_key=form_key))
+    with transaction.atomic():
+        # Locks first, then questions: two windows with the same in them wait here.
+        Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
+        if (same := _same(form_key)) is not None:
+            return same
+        booking = _new_booking(connection, by=by, request=request, form_key=form_key)
+        if (twin := _twin(booking)) is not None:
+            return BookingConflict(kind=BookingConflictKind.ASKED_BEFORE, booking=twin)
+        return _recorded(booking)
 
 
 def ask_to_rebook(
@@ -296,6 +308,24 @@ def _same(form_key: UUID) -> Booking | None:
     return Booking.objects.filter(form_key=form_key).first()
 
 
+def _twin(booking: Booking) -> Booking | None:
+    """An open request for exactly the same as *booking*, whoever made it."""
+    wish = _moments_read(booking.wish)
+    same_time = Booking.objects.open().filter(
+        connection=booking.connection, kind=Kind.BOOK, starts_at=booking.starts_at
+    )
+    return next((one for one in same_time if _moments_read(one.wish) == wish), None)
+
+
+def _moments_read(wish: Mapping[str, Any]) -> dict[str, Any]:
+    """*wish* with its moments as such: the same one may be written in two zones."""
+    moments = {name: wish[name] for name in ("starts_at", "ends_at")}
+    return {
+        **wish,
+        **{name: datetime.fromisoformat(one) if one else None for name, one in moments.items()},
+    }
+
+
 def _wish(request: ScheduleRequest) -> dict[str, Any]:
     values = asdict(request)
     for name in ("starts_at", "ends_at"):
@@ -347,8 +377,12 @@ def replacing_conflict(row: Appointment, *, person: str = "") -> BookingConflict
     """What keeps *row*, or one *person* of it, from being replaced by a new appointment now."""
     if not row.is_live:
         return BookingConflict(kind=BookingConflictKind.NOT_LIVE)
-    others = row.replacements.filter(replaces_attendee=person)
-    other = others.open().first() or others.half_done().first()
+    others = row.replacements.select_related("appointment")
+    if person:
+        # Who was alone on it when all of it was rebooked is not named.
+        others = others.filter(replaces_attendee__in=(person, ""))
+    half_done = (one for one in others.half_done() if not one.is_undone)
+    other = others.open().first() or next(half_done, None)
     if other is not None:
         return BookingConflict(kind=BookingConflictKind.REBOOKED, booking=other)
     return None
@@ -415,11 +449,17 @@ def keep_both(booking: Booking, *, by: User) -> Booking:
     """
     End a rebooking on the word of *by*: the old appointment stays beside the new one.
 
-    Nothing happens to what is not half done.
+    Nothing happens to what is not half done, nor while the old one is being cancelled.
     """
     _check_may_schedule(by)
     with transaction.atomic():
+        # Whoever asks to cancel the old one at this moment waits here, or made us wait.
+        old = (
+            Appointment.objects.select_for_update(of=("self",)).filter(replacements=booking).first()
+        )
         half_done = Booking.objects.half_done().filter(pk=booking.pk)
+        if old is not None and old.cancellations.open().exists():
+            half_done = half_done.none()
         if Booking.objects.filter(pk__in=half_done.values("pk"), kept_both_at=None).update(
             kept_both_at=timezone.now(), kept_both_by=by
         ):

@@ -18,7 +18,7 @@ from django.utils import timezone
 from appointments.models import Cancellation
 from appointments.models.cancellations import Event, IllegalTransition, State
 from appointments.services.cancel import LIFETIME
-from appointments.services.effect import take_effect
+from appointments.services.effect import lock_appointment, take_effect
 from appointments.services.queue import PROCESS_CANCELLATION, wake
 from appointments.services.reconcile import QUIET, last_call_ended_at
 
@@ -75,6 +75,7 @@ def settle_by_hand(
         return cancellation
     try:
         with transaction.atomic():
+            lock_appointment(cancellation)
             cancellation.apply(Event.SETTLED_BY_HAND, why=verdict, by=by, detail=reason)
             if verdict is Verdict.CANCELLED:
                 take_effect(cancellation, at=timezone.now())

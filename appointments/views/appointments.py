@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.days import day_short
 from appointments.forms import FilterForm, Range, TagForm
@@ -267,10 +267,12 @@ def _warnings(connections: Any) -> list[Notice]:
     return found
 
 
-@require_http_methods(["POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @permission_required("appointments.view_appointment", raise_exception=True)
 def read_now(request: StaffRequest, pk: int) -> HttpResponse:
     """Have a connection read at once, instead of when its pause is over."""
+    if request.method != "POST":
+        return redirect("appointments")
     sync_soon(get_object_or_404(Connection.objects.active(), pk=pk))
     if wants_fragment(request):
         return HttpResponse(status=204, headers={"HX-Trigger": "desk-changed"})
@@ -290,6 +292,11 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
     open_one = next((one for one in cancellations if one.is_open), None)
     bookings = list(
         appointment.booking_requests.select_related("requested_by", "connection").prefetch_related(
+            "events__by"
+        )
+    )
+    replacements = list(
+        appointment.replacements.select_related("requested_by", "connection").prefetch_related(
             "events__by"
         )
     )
@@ -322,17 +329,19 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
         "may_cancel": may_cancel,
         "policy": policy_notice(appointment) if appointment.is_live else None,
         "others": _other_bookings(appointment),
-        "timeline": timeline(appointment, cancellations, bookings),
+        "timeline": timeline(appointment, cancellations, [*bookings, *replacements]),
         "freshness": freshness(appointment.connection),
         "zone": settings.TIME_ZONE,
     }
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @permission_required("appointments.tag_appointment", raise_exception=True)
 def note_practitioner(request: StaffRequest, pk: int) -> HttpResponse:
     """Note who an appointment is with, and show it anew."""
     appointment = _whole(pk)
+    if request.method != "POST":
+        return redirect(appointment)
     form = TagForm(request.POST)
     is_valid, is_fragment = form.is_valid(), wants_fragment(request)
     if is_valid:
@@ -388,7 +397,7 @@ def _what_else_can_be_done(
         "can_rebook": is_offered
         and appointment.is_live
         # Of a group, another person may be rebooked meanwhile.
-        and (replacement is None or bool(replacement.replaces_attendee)),
+        and (replacement is None or bool(replacement.replaces_attendee) or replacement.is_undone),
         "replacement": replacement,
         "replacement_notice": rebooking_notice(replacement) if replacement else None,
     }

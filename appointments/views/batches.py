@@ -229,10 +229,12 @@ def calls(request: StaffRequest, pk: int) -> HttpResponse:
     return render(request, "appointments/calls.html", _calls_context(_batch(pk)))
 
 
-@require_http_methods(["POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @permission_required(MAY_CANCEL, raise_exception=True)
 def reached(request: StaffRequest, pk: int, person: int) -> HttpResponse:
     """Tick somebody of the call list, or take the tick back."""
+    if request.method != "POST":
+        return redirect("calls", pk)
     batch = _batch(pk)
     found = get_object_or_404(people_to_ring(batch), pk=person)
     note_reached(found, by=request.user, is_reached=request.POST.get("reached") == "yes")

@@ -396,7 +396,8 @@ def _old_one(booking: Booking) -> dict[str, Any]:
     is_kept = booking.kept_both_at is not None
     open_one = row.cancellations.open().first()
     is_half_done = not is_over and not is_kept
-    is_compared = booking.stands and not booking.deviations
+    is_undone = booking.is_undone
+    is_compared = booking.stands and not booking.deviations and not booking.has_vanished
     return {
         "old": row,
         "old_facts": facts(row),
@@ -410,9 +411,11 @@ def _old_one(booking: Booking) -> dict[str, Any]:
         and is_compared
         and (booking.appointment_id is not None or booking.state == Booking.State.SETTLED),
         "can_keep_both": is_half_done
+        and open_one is None
         and (booking.stands or booking.state == Booking.State.AWAITS_CONFIRMATION),
+        "is_undone": is_undone,
         "can_rebook": is_half_done
         and not booking.is_open
-        and not booking.stands
+        and (is_undone or not booking.stands)
         and booking.state != Booking.State.AWAITS_CONFIRMATION,
     }

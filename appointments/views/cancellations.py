@@ -268,7 +268,9 @@ def _what_stands_against(appointment: Appointment) -> Conflict | None:
 def _rebooking(appointment: Appointment) -> Notice | None:
     """A warning while a new appointment that is to take its place does not stand yet."""
     replacement = appointment.replacements.for_people().first()
-    if replacement is None or (replacement.stands and not replacement.deviations):
+    if replacement is None:
+        return None
+    if replacement.stands and not replacement.deviations and not replacement.has_vanished:
         return None
     return rebooking_notice(replacement)
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.cache import get_conditional_response
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.forms import FeedForm
 from appointments.languages import chosen_by
@@ -59,11 +59,12 @@ def index(request: StaffRequest) -> HttpResponse:
     return _page(request, form, status=201, made=made, address=address)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @permission_required(MAY_VIEW, raise_exception=True)
 def revoke(request: StaffRequest, pk: int) -> HttpResponse:
     """Let an address lead nowhere any more."""
-    get_object_or_404(CalendarFeed, pk=pk, user=request.user).delete()
+    if request.method == "POST":
+        get_object_or_404(CalendarFeed, pk=pk, user=request.user).delete()
     response = redirect("feeds")
     response.status_code = 303
     return response

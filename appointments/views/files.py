@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import batched
 
@@ -53,6 +54,15 @@ class _Passing:
         return text
 
 
+_BEHIND_A_SEPARATOR = re.compile(r"([;\t\r\n]\s*)([=+\-@])")
+
+
 def harmless(cell: str) -> str:
-    """*cell* so that no spreadsheet takes it for a formula."""
-    return f"'{cell}" if cell.lstrip(" \n").startswith(_FORMULA) else cell
+    """
+    *cell* so that no spreadsheet takes it, or a part of it, for a formula.
+
+    Where a comma is a decimal point, spreadsheets begin a new cell behind a semicolon.
+    """
+    if cell.lstrip(" \n").startswith(_FORMULA):
+        cell = f"'{cell}"
+    return _BEHIND_A_SEPARATOR.sub(r"\1'\2", cell)

@@ -11,7 +11,7 @@ from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from appointments.forms import NAME_TAKEN, SavedFilterForm
 from appointments.models import SavedFilter
@@ -67,10 +67,12 @@ def index(request: StaffRequest) -> HttpResponse:
     return _page(request, form=form, kept=wanted.kept)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @permission_required(MAY_VIEW, raise_exception=True)
 def rename(request: StaffRequest, pk: int) -> HttpResponse:
     """Give one of them another name."""
+    if request.method != "POST":
+        return _see("saved-views")
     saved = _own(request, pk)
     form = SavedFilterForm(request.POST, taken=_names(request.user, but=saved))
     if form.is_valid():
@@ -83,18 +85,21 @@ def rename(request: StaffRequest, pk: int) -> HttpResponse:
     return _page(request, renaming=(pk, form))
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @permission_required(MAY_VIEW, raise_exception=True)
 def delete(request: StaffRequest, pk: int) -> HttpResponse:
     """Throw one of them away."""
-    _own(request, pk).delete()
+    if request.method == "POST":
+        _own(request, pk).delete()
     return _see("saved-views")
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @permission_required(MAY_VIEW, raise_exception=True)
 def start(request: StaffRequest, pk: int) -> HttpResponse:
     """Let the list open with one of them, or no longer."""
+    if request.method != "POST":
+        return _see("saved-views")
     saved = _own(request, pk)
     start_with(request.user, None if request.POST.get("start") == "no" else saved)
     return _see("saved-views")

@@ -23,13 +23,12 @@ from appointments.services.schedule import (
     BookingVerdict,
     Replacing,
     ask_to_rebook,
-    ask_to_schedule,
     keep_both,
     settle_by_hand,
 )
 from appointments.services.slots import days_at_once, slots_to_book, slots_to_move
 from tests.desk import Desk
-from tests.services.test_schedule import request_for
+from tests.services.test_schedule import ask, request_for
 
 State = Booking.State
 
@@ -200,12 +199,7 @@ def test_without_permission_nothing_is_recorded(desk: Desk) -> None:
 
 def test_one_booking_at_the_provider_proves_one_request(desk: Desk) -> None:
     """Two requests for the same person and time, both answers lost, one of them carried out."""
-    desk.book("mijnklantportaal")
-    connection, request = desk.connection("mijnklantportaal"), request_for("mijnklantportaal", desk)
-    both = [
-        ask_to_schedule(connection, by=desk.staff, request=request, form_key=uuid4())
-        for _ in range(2)
-    ]
+    both = [ask("mijnklantportaal", desk, title=title) for title in ("Intake", "Second intake")]
     desk.fault("mijnklantportaal", "lose_answer", operation="schedule")
     desk.work_booking(both[0])
     desk.fault("mijnklantportaal", "reset", operation="schedule")

@@ -197,9 +197,11 @@ def ask_booking(desk: Desk, slug: str = "meetergo") -> Booking:
     desk.book(slug)
     connection = desk.connection(slug)
     connection.refresh_from_db()
-    return ask_to_schedule(
+    booking = ask_to_schedule(
         connection, by=desk.staff, request=request_for(slug, desk), form_key=uuid4()
     )
+    assert isinstance(booking, Booking), booking
+    return booking
 
 
 def test_a_booking_with_an_unreadable_key_does_not_look_sent(desk: Desk, settings: Any) -> None:

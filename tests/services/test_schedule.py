@@ -57,9 +57,11 @@ def ask(slug: str, desk: Desk, **changes: Any) -> Booking:
     desk.book(slug)
     connection = desk.connection(slug)
     connection.refresh_from_db()
-    return ask_to_schedule(
+    booking = ask_to_schedule(
         connection, by=desk.staff, request=request_for(slug, desk, **changes), form_key=uuid4()
     )
+    assert isinstance(booking, Booking), booking
+    return booking
 
 
 @every_provider

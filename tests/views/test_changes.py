@@ -174,7 +174,17 @@ def test_a_mistake_in_a_typed_time_is_said_and_nothing_is_recorded(
     assert not Booking.objects.exists()
 
 
-@pytest.mark.parametrize("value", ["", "x", "[]", '{"starts_at": "never"}', '{"starts_at": 3}'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "x",
+        "[]",
+        '{"starts_at": "never"}',
+        '{"starts_at": 3}',
+        '{"starts_at": "9999-12-31T23:30Z"}',
+    ],
+)
 def test_a_slot_that_is_none_of_ours_is_refused(value: str, web: Client, book: Book) -> None:
     (row,) = book()
 

@@ -145,6 +145,6 @@ def test_a_view_of_an_account_that_is_gone_still_opens(web: Client, staff: User)
 def test_deleting_needs_no_more_than_the_button(web: Client, staff: User) -> None:
     saved = SavedFilter.objects.create(user=staff, name="Old")
 
-    assert web.get(f"/views/{saved.pk}/delete/").status_code == 405
+    assert web.get(f"/views/{saved.pk}/delete/").status_code == 303
     assert web.post(f"/views/{saved.pk}/delete/").status_code == 303
     assert not SavedFilter.objects.exists()
