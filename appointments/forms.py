@@ -33,7 +33,7 @@ from appointments.domain import (
     Status,
 )
 from appointments.models import Appointment, Attendee, ReasonPreset
-from appointments.models.appointments import LONGEST_TAG, fold
+from appointments.models.appointments import LONGEST_TAG, is_sought
 from appointments.models.feeds import MOST_FEEDS
 from appointments.models.filters import LONGEST_NAME, MOST_FILTERS
 from appointments.services.batch import TYPED_ABOVE
@@ -250,14 +250,12 @@ class FeedForm(forms.Form):
 
 
 def found_first(people: Iterable[Attendee], looked_for: str) -> list[Attendee]:
-    """*people*, with those first in whom every word of *looked_for* occurs."""
-    words = fold(looked_for).replace(",", " ").split()
+    """*people*, with those first whom *looked_for* means."""
 
     def is_other(one: Attendee) -> bool:
-        text = fold(f"{one.name}\n{one.email}\n{one.phone}")
-        return not all(word in text for word in words)
+        return not is_sought(looked_for, name=one.name, email=one.email, phone=one.phone)
 
-    return sorted(people, key=is_other) if words else list(people)
+    return sorted(people, key=is_other) if looked_for else list(people)
 
 
 class WithPresets(forms.Form):
@@ -596,6 +594,13 @@ _CHOICES = {
 """Codes of providers that staff choose among; other choices are read as they are."""
 
 
+class NumberField(forms.CharField):
+    """A telephone number, written as anybody likes and sent without what only helps the eye."""
+
+    def to_python(self, value: Any) -> str:
+        return re.sub(r"\(0\)|[\s()./-]", "", super().to_python(value) or "")
+
+
 class MomentInput(forms.DateTimeInput):
     input_type = "datetime-local"
 
@@ -670,6 +675,8 @@ class ScheduleForm(forms.Form):
         if choices := self._choices(one):
             return forms.ChoiceField(choices=[("", "—"), *choices], **common)
         validators = [_whole(one.pattern)] if one.pattern else []
+        if one.name == "phone" and one.pattern:
+            return NumberField(max_length=300, validators=validators, **common)
         return forms.CharField(max_length=300, validators=validators, **common)
 
     def _choices(self, one: ScheduleField) -> list[Any]:

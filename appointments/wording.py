@@ -40,7 +40,7 @@ from appointments.models.bookings import (
     BookingEventKind,
     BookingState,
 )
-from appointments.models.cancellations import UNSETTLED, Event, State
+from appointments.models.cancellations import UNSETTLED, Event, State, Verdict
 from appointments.models.connections import WARN_BEFORE_EXPIRY
 from appointments.services.batch import EMAIL_MISSING, Progress
 from appointments.services.cancel import Conflict, ConflictKind
@@ -85,6 +85,24 @@ def outcome(cancellation: Cancellation) -> Outcome:
 
 
 def _contradicted(cancellation: Cancellation) -> Outcome:
+    if cancellation.why == Verdict.CANCELLED:
+        return Outcome(
+            title=_("Settled as cancelled, but listed as booked"),
+            sentence=_(
+                "%(name)s had found out that it is cancelled, and %(provider)s has listed it as "
+                "booked since %(since)s."
+            )
+            % (
+                _provider(cancellation)
+                | {
+                    "name": person(cancellation.settled_by),
+                    "since": moment(cancellation.contradicted_at),
+                }
+            ),
+            step=_("Look in %(provider)s itself, or ring the patient, before doing anything else.")
+            % _provider(cancellation),
+            tone="alarm",
+        )
     if cancellation.state == State.SETTLED:
         return Outcome(
             title=_("Settled by hand, but the provider had confirmed it"),
@@ -682,14 +700,32 @@ def batch_notice(batch: Batch, progress: Progress, *, is_paused: bool) -> Outcom
     if progress.is_moving and begins > timezone.now():
         sentence = _("Nothing is sent before %(time)s: until then you can still stop all of it.")
         sentences = [sentence % {"time": clock(begins, seconds=True)}]
-    if progress.unclear:
+    if progress.judged_cancelled:
+        sentences.append(
+            ngettext(
+                "%(count)d was settled by hand as cancelled.",
+                "%(count)d were settled by hand as cancelled.",
+                progress.judged_cancelled,
+            )
+            % {"count": progress.judged_cancelled}
+        )
+    if checking := progress.unclear - progress.for_people:
         sentences.append(
             ngettext(
                 "Of %(unclear)d nobody knows yet: do not cancel it again, we are checking.",
                 "Of %(unclear)d nobody knows yet: do not cancel them again, we are checking.",
-                progress.unclear,
+                checking,
             )
-            % values
+            % {"unclear": checking}
+        )
+    if progress.for_people:
+        sentences.append(
+            ngettext(
+                "Of %(count)d a person has to find out: see Unsettled.",
+                "Of %(count)d a person has to find out: see Unsettled.",
+                progress.for_people,
+            )
+            % {"count": progress.for_people}
         )
     if progress.failed:
         sentences.append(
@@ -1452,7 +1488,7 @@ _EVENTS: Mapping[Event, Promise] = {
     Event.LOOK_REFUSED: gettext_lazy("The provider did not let us read; nothing was sent"),
     Event.NOTHING_LEFT_US_YET: gettext_lazy("Nothing was done; tried again later"),
     Event.NOTHING_LEFT_US: gettext_lazy("Nothing was done; given up"),
-    Event.PROVIDER_CONFIRMED: gettext_lazy("Confirmed by the provider"),
+    Event.PROVIDER_CONFIRMED: gettext_lazy("The provider confirmed the cancellation"),
     Event.PROVIDER_SAID_ALREADY: gettext_lazy("The provider: it was cancelled already"),
     Event.PROVIDER_REFUSED: gettext_lazy("Refused by the provider"),
     Event.UNCLEAR: gettext_lazy("No clear answer"),

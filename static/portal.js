@@ -307,7 +307,17 @@
 
   let openPath = "";
 
+  // What was pressed stays under the mouse, although the list becomes narrower.
+  on("htmx:before:swap", ({ detail: { ctx } }) => {
+    if (ctx.target === panel) rowTop = ctx.sourceElement.getBoundingClientRect().top;
+  });
+
+  let rowTop = 0;
+
   function openedPanel(ctx) {
+    if (ctx.sourceElement.matches(".who")) {
+      scrollBy(0, ctx.sourceElement.getBoundingClientRect().top - rowTop);
+    }
     // Not from the link: the one to the next appointment went away with the one before.
     openPath = new URL(document.getElementById("detail").getAttribute("hx-get"), location.href).pathname;
     panel.scrollTop = 0;
@@ -399,6 +409,12 @@
     }
   }
   setInterval(countDown, 500);
+
+  addEventListener(
+    "toggle",
+    ({ target }) => target.matches?.(".note-with[open]") && target.querySelector("input:not([type=hidden])").focus(),
+    { capture: true },
+  );
 
   // --- keyboard
 

@@ -38,6 +38,21 @@ _TURNS_DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _PHONE_QUERY = re.compile(r"[\d\s()+./-]{4,}")
 
 
+def _number_in(query: str) -> str:
+    """Written with spaces, brackets or a leading zero, it is still the same number."""
+    return digits(query).lstrip("0") if _PHONE_QUERY.fullmatch(query.strip()) else ""
+
+
+def is_sought(query: str, *, name: str, email: str, phone: str) -> bool:
+    """Whether it is this person of a group who was looked for, by the rules of `matching`."""
+    query = query.replace("(0)", "")
+    text = f"{fold(name)} {fold(email)} {digits(phone)}"
+    words = fold(query).replace(",", " ").split()
+    number = _number_in(query)
+    by_number = bool(number) and number in digits(phone)
+    return by_number or (bool(words) and all(word in text for word in words))
+
+
 class AppointmentQuerySet(models.QuerySet["Appointment"]):
     """Named questions about bookings. Every list is in the order of `sorts_at`, `pk`."""
 
@@ -60,8 +75,7 @@ class AppointmentQuerySet(models.QuerySet["Appointment"]):
         query = query.replace("(0)", "")
         for word in fold(query).replace(",", " ").split():
             words &= Q(search__contains=word)
-        if _PHONE_QUERY.fullmatch(query.strip()) and (number := digits(query).lstrip("0")):
-            # Written with spaces, brackets or a leading zero, it is still the same number.
+        if number := _number_in(query):
             words |= Q(search__contains=number)
         return self.filter(words)
 

@@ -47,6 +47,15 @@ class State(models.TextChoices):
 
 OPEN = frozenset({State.REQUESTED, State.SENDING, State.UNKNOWN, State.NEEDS_HUMAN})
 UNSETTLED = frozenset({State.UNKNOWN, State.NEEDS_HUMAN})
+
+
+class Verdict(StrEnum):
+    """What somebody found out outside the portal."""
+
+    CANCELLED = "judged_cancelled"
+    STILL_BOOKED = "judged_still_booked"
+
+
 DONE = frozenset({State.CONFIRMED, State.ALREADY})
 """The only states in which staff are told that it is cancelled."""
 FAILED = frozenset({State.REFUSED, State.NOT_SENT})
@@ -142,6 +151,10 @@ class IllegalTransition(Exception):
 class CancellationQuerySet(models.QuerySet["Cancellation"]):
     def open(self) -> CancellationQuerySet:
         return self.filter(state__in=OPEN)
+
+    def cancelled(self) -> CancellationQuerySet:
+        """Those of which staff read that it is cancelled, by the provider's word or a person's."""
+        return self.filter(Q(state__in=DONE) | Q(state=State.SETTLED, why=Verdict.CANCELLED))
 
     def unsettled(self) -> CancellationQuerySet:
         return self.filter(state__in=UNSETTLED)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from uuid import UUID, uuid4
@@ -21,7 +21,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from appointments.domain import Scope
@@ -43,6 +43,7 @@ from appointments.models.cancellations import (
     Event,
     IllegalTransition,
     State,
+    Verdict,
 )
 from appointments.services import lanes, limits
 from appointments.services.cancel import (
@@ -235,15 +236,18 @@ class Progress:
 
     counts: Mapping[State, int]
     contradicted: int = 0
-    """Confirmed, and listed as booked since."""
+    """Cancelled as staff were told, and listed as booked since."""
+    judged: Mapping[str, int] = field(default_factory=dict)
+    """Settled by hand, by what was found out."""
 
     @classmethod
-    def of(cls, cancellations: Iterable[tuple[str, datetime | None]]) -> Progress:
-        """*cancellations*: state of each, and since when it is contradicted."""
-        pairs = list(cancellations)
+    def of(cls, cancellations: Iterable[tuple[str, str, datetime | None]]) -> Progress:
+        """*cancellations*: state and cause of each, and since when it is contradicted."""
+        found = list(cancellations)
         return cls(
-            counts=Counter(State(state) for state, _ in pairs),
-            contradicted=sum(since is not None for _, since in pairs),
+            counts=Counter(State(state) for state, *_ in found),
+            contradicted=sum(since is not None for *_, since in found),
+            judged=Counter(why for state, why, _ in found if state == State.SETTLED),
         )
 
     @property
@@ -266,7 +270,18 @@ class Progress:
     @property
     def failed(self) -> int:
         """Certainly not cancelled, though nobody wanted it back."""
-        return sum(self.counts.get(state, 0) for state in FAILED)
+        still_booked = self.judged.get(Verdict.STILL_BOOKED, 0)
+        return still_booked + sum(self.counts.get(state, 0) for state in FAILED)
+
+    @property
+    def judged_cancelled(self) -> int:
+        """Cancelled as a person found out; no provider said so."""
+        return self.judged.get(Verdict.CANCELLED, 0)
+
+    @property
+    def for_people(self) -> int:
+        """Those of the unclear ones that reading does not settle any more."""
+        return self.counts.get(State.NEEDS_HUMAN, 0)
 
     @property
     def is_moving(self) -> bool:
@@ -293,6 +308,18 @@ def running() -> list[Batch]:
     return list(rows.select_related("requested_by"))
 
 
+def waiting_for_somebody() -> list[BatchLane]:
+    """Where a batch is paused with something still to be sent, until a person lets it go on."""
+    waiting = Cancellation.objects.filter(
+        state=State.REQUESTED,
+        due_at__isnull=False,
+        batch=OuterRef("batch"),
+        connection=OuterRef("connection"),
+    )
+    paused = BatchLane.objects.paused().filter(Exists(waiting), batch__stopped_at=None)
+    return list(paused.select_related("batch__requested_by", "connection"))
+
+
 def latest() -> list[tuple[Batch, Progress]]:
     """The newest batches, and how far they are."""
     newest = Batch.objects.select_related("requested_by")[:LATEST]
@@ -300,7 +327,9 @@ def latest() -> list[tuple[Batch, Progress]]:
 
 
 def progress(batch: Batch) -> Progress:
-    return Progress.of(batch.cancellations.values_list("state", "contradicted_at").order_by())
+    return Progress.of(
+        batch.cancellations.values_list("state", "why", "contradicted_at").order_by()
+    )
 
 
 def stop(batch: Batch, *, by: User) -> None:

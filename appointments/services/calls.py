@@ -14,15 +14,16 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from appointments.models import Batch, ConcernedPerson
-from appointments.models.cancellations import DONE, FAILED, State
-from appointments.services.settle import Verdict
+from appointments.models.cancellations import DONE, FAILED, State, Verdict
 
 _CERTAIN = Q(cancellation__state__in=DONE, cancellation__contradicted_at=None) | Q(
     cancellation__state=State.SETTLED, cancellation__why=Verdict.CANCELLED
 )
 
 
-_STILL_BOOKED = Q(cancellation__state__in=FAILED)
+_STILL_BOOKED = Q(cancellation__state__in=FAILED) | Q(
+    cancellation__state=State.SETTLED, cancellation__why=Verdict.STILL_BOOKED
+)
 
 
 def people_to_ring(batch: Batch) -> QuerySet[ConcernedPerson]:

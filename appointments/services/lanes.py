@@ -12,7 +12,7 @@ looks; the other connections go on.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -32,6 +32,8 @@ QUEUED = "queued"
 NOT_SENT_MOST = 3
 UNKNOWN_MOST = 2
 """So many in a row pause a batch at one connection."""
+PAUSED_FOR = timedelta(minutes=30)
+"""So long at least a person can let a paused batch go on; after that it is not sent."""
 TOO_BUSY = "too_busy"
 """Turned away for longer than anybody waits: each other one would end the same."""
 
@@ -163,7 +165,22 @@ def note(cancellation: Cancellation, kind: AnswerKind, *, why: str = "") -> None
                 lane.not_sent_running = lane.unknown_running = 0
         if lane.paused_at is None and (reason := _reason_to_pause(lane, kind, why=why)):
             lane.pause(reason, at=timezone.now())
+            _give_time(cancellation, now=timezone.now())
         lane.save()
+
+
+def _give_time(cancellation: Cancellation, *, now: datetime) -> None:
+    """Those that wait behind a pause outlast the reads that tell what became of the others."""
+    ends = now + PAUSED_FOR
+    waiting = Cancellation.objects.filter(
+        batch=cancellation.batch_id,
+        connection=cancellation.connection_id,
+        state=State.REQUESTED,
+        unknown_since=None,
+        expires_at__lt=ends,
+    ).exclude(pk=cancellation.pk)
+    waiting.filter(why=QUEUED).update(due_at=ends)
+    waiting.update(expires_at=ends)
 
 
 def _reason_to_pause(lane: BatchLane, kind: AnswerKind, *, why: str) -> str:

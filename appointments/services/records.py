@@ -30,7 +30,6 @@ from appointments.domain import (
 )
 from appointments.models import Appointment, Attendee, Cancellation, Connection
 from appointments.models.appointments import host_search_text, list_position, search_text
-from appointments.models.cancellations import DONE
 from appointments.services.queue import PROCESS_CANCELLATION, wake
 
 BATCH = 200
@@ -303,7 +302,7 @@ def _undone(row: Appointment, record: BookedAppointment) -> Cancellation | None:
     """The cancellation of ours that *record* shows as if it had not been."""
     if not record.is_live:
         return None
-    done = row.cancellations.filter(state__in=DONE).order_by("-settled_at")
+    done = row.cancellations.cancelled().order_by("-settled_at")
     if row.status == Status.CANCELLED:
         return done.first()
     if row.content and row.content == _content(row, record):

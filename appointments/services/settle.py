@@ -8,7 +8,6 @@ with a reason, and the quiet period must be over, so that no earlier request can
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
@@ -16,18 +15,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from appointments.models import Cancellation
-from appointments.models.cancellations import Event, IllegalTransition, State
+from appointments.models.cancellations import Event, IllegalTransition, State, Verdict
 from appointments.services.cancel import LIFETIME
 from appointments.services.effect import lock_appointment, take_effect
+from appointments.services.lanes import is_held
 from appointments.services.queue import PROCESS_CANCELLATION, wake
 from appointments.services.reconcile import QUIET, last_call_ended_at
-
-
-class Verdict(StrEnum):
-    """What somebody found out outside the portal."""
-
-    CANCELLED = "judged_cancelled"
-    STILL_BOOKED = "judged_still_booked"
 
 
 def read_again(cancellation: Cancellation, *, by: User) -> None:
@@ -57,8 +50,13 @@ def may_settle(cancellation: Cancellation) -> bool:
 
 
 def may_send_again(cancellation: Cancellation) -> bool:
-    """Whether the last read showed it booked, with no request under way any more."""
-    return may_settle(cancellation) and cancellation.why == "still_booked"
+    """
+    Whether the last read showed it booked, with no request under way any more.
+
+    In a batch that is paused or stopped nothing would be sent, so it is not offered either.
+    """
+    is_booked = may_settle(cancellation) and cancellation.why == "still_booked"
+    return is_booked and not is_held(cancellation)
 
 
 def settle_by_hand(

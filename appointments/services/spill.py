@@ -26,10 +26,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from appointments.models import Cancellation, ProviderAnswer, ProviderCall
-from appointments.models.cancellations import OPEN, AnswerKind, State
+from appointments.models.cancellations import OPEN, AnswerKind, State, Verdict
 from appointments.services.outage import NO_DATABASE
 from appointments.services.queue import PROCESS_CANCELLATION, wake
-from appointments.services.settle import Verdict
 
 logger = logging.getLogger(__name__)
 

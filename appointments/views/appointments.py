@@ -24,6 +24,7 @@ from appointments.models.appointments import digits, fold
 from appointments.providers.registry import PROVIDERS
 from appointments.services import limits
 from appointments.services.batch import running as running_batches
+from appointments.services.batch import waiting_for_somebody
 from appointments.services.cancel import Conflict, obstacles
 from appointments.services.schedule import change_obstacle
 from appointments.services.sync import sync_soon
@@ -80,6 +81,7 @@ def index(request: StaffRequest) -> HttpResponse:
     )
     is_silent = WorkerPulse.is_silent()
     running = running_batches()
+    paused = waiting_for_somebody() if running else []
     now = timezone.now()
     overdue = sum(
         model.objects.overdue_for_people(now).count() for model in (Cancellation, Booking)
@@ -88,6 +90,7 @@ def index(request: StaffRequest) -> HttpResponse:
         look_of(shown.raw, connections=connections.values()),
         is_silent,
         [one.pk for one in running],
+        [one.pk for one in paused],
         overdue,
     )
     if knows(request, token):
@@ -96,6 +99,7 @@ def index(request: StaffRequest) -> HttpResponse:
     context = _list_context(request, wanted=wanted, shown=shown)
     context["saved"] = saved
     context |= {"token": token, "is_silent": is_silent, "running": running}
+    context["paused"] = paused
     context["overdue"] = waiting_for_people(overdue) if overdue else None
     if not wants_fragment(request):
         return render(request, "appointments/list.html", context)

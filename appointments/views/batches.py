@@ -31,7 +31,7 @@ from appointments.models import (
     ReasonPreset,
 )
 from appointments.models.appointments import digits
-from appointments.models.cancellations import FAILED, UNSETTLED, State
+from appointments.models.cancellations import FAILED, UNSETTLED, State, Verdict
 from appointments.services import batch as batches
 from appointments.services.batch import Line, Progress
 from appointments.services.calls import (
@@ -314,7 +314,7 @@ def _progress_context(batch: Batch) -> dict[str, Any]:
         .order_by("appointment__sorts_at", "appointment_id")
     )
     lanes = list(batch.lanes.select_related("connection"))
-    whole = Progress.of((one.state, one.contradicted_at) for one in items)
+    whole = Progress.of((one.state, one.why, one.contradicted_at) for one in items)
     held = {lane.connection_id for lane in lanes if lane.paused_at}
     return {
         "batch": batch,
@@ -325,7 +325,7 @@ def _progress_context(batch: Batch) -> dict[str, Any]:
             _row(one, is_paused=one.connection_id in held) for one in sorted(items, key=_matters)
         ],
         "excluded": _excluded(batch),
-        "can_stop": whole.waiting > 0,
+        "can_stop": whole.waiting > 0 and batch.stopped_at is None,
         "to_ring": people_to_ring(batch).count(),
         "left": [] if whole.is_moving else _left(items),
         "poll_delay": _poll_delay(whole),
@@ -334,7 +334,10 @@ def _progress_context(batch: Batch) -> dict[str, Any]:
 
 def _left(items: Sequence[Cancellation]) -> list[int]:
     """Keys of the appointments that this batch certainly left booked."""
-    return [one.appointment_id for one in items if one.state in FAILED | {State.WITHDRAWN}]
+    left = FAILED | {State.WITHDRAWN}
+    return [
+        one.appointment_id for one in items if one.state in left or one.why == Verdict.STILL_BOOKED
+    ]
 
 
 def _poll_delay(progress: Progress) -> str:
@@ -360,7 +363,7 @@ def _matters(cancellation: Cancellation) -> int:
 
 def _lane(lane: BatchLane, items: Sequence[Cancellation]) -> dict[str, Any]:
     here = [one for one in items if one.connection_id == lane.connection_id]
-    done = Progress.of((one.state, one.contradicted_at) for one in here)
+    done = Progress.of((one.state, one.why, one.contradicted_at) for one in here)
     return {
         "connection": lane.connection,
         "progress": done,

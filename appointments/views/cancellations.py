@@ -35,7 +35,7 @@ from appointments.models import (
     WorkerPulse,
 )
 from appointments.models.appointments import and_others
-from appointments.models.cancellations import FAILED, State
+from appointments.models.cancellations import FAILED, State, Verdict
 from appointments.services.cancel import (
     Conflict,
     ConflictKind,
@@ -44,9 +44,9 @@ from appointments.services.cancel import (
     open_change,
     take_back,
 )
+from appointments.services.lanes import is_held
 from appointments.services.look import Look, look_at
 from appointments.services.settle import (
-    Verdict,
     may_send_again,
     may_settle,
     quiet_from,
@@ -429,6 +429,7 @@ def _page(
         "verdict_form": form or VerdictForm(),
         "may_settle": may_settle(cancellation),
         "may_send_again": may_send_again(cancellation),
+        "is_batch_held": is_held(cancellation),
         "quiet_from": quiet_from(cancellation),
     }
     return render(request, "appointments/cancellation.html", context, status=status)
@@ -526,8 +527,8 @@ def state_context(cancellation: Cancellation, *, is_silent: bool) -> dict[str, A
 
 
 def _to_ring(cancellation: Cancellation) -> list[ConcernedPerson]:
-    """The people concerned who can be reached by telephone."""
-    return [one for one in cancellation.people.all() if one.phone]
+    """The people concerned who can be reached."""
+    return [one for one in cancellation.people.all() if one.phone or one.email]
 
 
 def _next_look(cancellation: Cancellation) -> str:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.forms import FeedForm
 from appointments.languages import chosen_by
-from appointments.models import Appointment, CalendarFeed
+from appointments.models import Appointment, CalendarFeed, Cancellation
 from appointments.models.appointments import AppointmentQuerySet
 from appointments.services.feeds import feed_of, make_feed, note_read
 from appointments.views.filters import Accounts, Wanted, account_names, bookings_in_words
@@ -104,7 +104,8 @@ def feed(request: HttpRequest, token: str) -> HttpResponse:
 def _calendar(request: HttpRequest, found: CalendarFeed) -> HttpResponse:
     accounts = Accounts.read()
     bookings = _bookings(found, accounts)
-    etag = f'"{_etag(found, bookings, accounts)}"'
+    doubtful = set(Cancellation.objects.unsettled().values_list("appointment_id", flat=True))
+    etag = f'"{_etag(found, bookings, accounts, doubtful)}"'
     response = get_conditional_response(request, etag=etag)
     if response is None:
         content = calendar(
@@ -112,6 +113,7 @@ def _calendar(request: HttpRequest, found: CalendarFeed) -> HttpResponse:
             bookings.prefetch_related("attendees"),
             connections=accounts.used,
             with_phones=found.with_phones,
+            doubtful=doubtful,
             link=lambda one: request.build_absolute_uri(one.get_absolute_url()),
         )
         response = HttpResponse(content, content_type="text/calendar; charset=utf-8")
@@ -131,14 +133,17 @@ def _bookings(feed: CalendarFeed, accounts: Accounts) -> AppointmentQuerySet:
     return found.to_day(today + timedelta(days=DAYS_AHEAD)).in_order()[:MOST_EVENTS]
 
 
-def _etag(feed: CalendarFeed, bookings: AppointmentQuerySet, accounts: Accounts) -> str:
+def _etag(
+    feed: CalendarFeed, bookings: AppointmentQuerySet, accounts: Accounts, doubtful: set[int]
+) -> str:
     """Short text that changes with the file, without writing the file."""
     rows = bookings.values_list(
         "pk", "status", "content", "seen_at", "changed_here_at", "practitioner_at"
     )
     names = [(one.pk, one.name) for one in accounts.used.values()]
     language = translation.get_language()
-    return token_of(_FORM, language, feed.pk, feed.with_phones, names, list(rows))
+    facts = (feed.pk, feed.with_phones, names, sorted(doubtful))
+    return token_of(_FORM, language, *facts, list(rows))
 
 
 def _private(response: HttpResponse) -> HttpResponse:

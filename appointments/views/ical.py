@@ -9,7 +9,7 @@ ends up in places that the portal does not know.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from django.utils.translation import gettext as _
@@ -41,9 +41,14 @@ def calendar(
     *,
     connections: Mapping[int, Connection],
     with_phones: bool,
+    doubtful: Container[int] = (),
     link: Callable[[Appointment], str],
 ) -> bytes:
-    """*bookings*, with their attendees at hand, as the file that calendars read."""
+    """
+    *bookings*, with their attendees at hand, as the file that calendars read.
+
+    *doubtful*: keys of those of which nobody knows whether they are cancelled.
+    """
     made = Calendar()
     made.add("version", "2.0")
     made.add("prodid", MADE_BY)
@@ -54,7 +59,12 @@ def calendar(
     made.add("x-published-ttl", vText("PT15M"))
     for one in bookings:
         connection = connections[one.connection_id]
-        made.add_component(_event(one, connection, with_phones=with_phones, link=link(one)))
+        event = _event(one, connection, with_phones=with_phones, link=link(one))
+        if one.pk in doubtful:
+            # Nobody knows whether it is cancelled: a calendar has no better word for that.
+            event["status"] = vText("TENTATIVE")
+            event["summary"] = vText(f"? {event['summary']}")
+        made.add_component(event)
     content: bytes = made.to_ical()
     return content
 

@@ -32,9 +32,9 @@ from appointments.models import (
     Connection,
     ConnectionHealth,
 )
-from appointments.models.appointments import AppointmentQuerySet, digits, fold
+from appointments.models.appointments import AppointmentQuerySet, is_sought
 from appointments.models.bookings import UNSETTLED_BOOKINGS
-from appointments.models.cancellations import OPEN, State
+from appointments.models.cancellations import OPEN, UNSETTLED, State, Verdict
 from appointments.views.polling import token_of
 from appointments.views.when import day_nearness, day_title, moment_or_lane
 from appointments.wording import person as name_of
@@ -64,6 +64,9 @@ CHANGE_WORDS: Mapping[str, Promise] = {
     Booking.Kind.MOVE: gettext_lazy("Moving"),
     Booking.Kind.CONFIRM: gettext_lazy("Confirming"),
 }
+
+_ONE_LEAVES = gettext_lazy("Booked; %(name)s is being removed")
+_ONE_UNKNOWN = gettext_lazy("Booked; unknown whether %(name)s is removed")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEY = re.compile(r"(-?\d{1,17})-(\d{1,18})", re.ASCII)
@@ -286,7 +289,7 @@ class RowMaker:
         pks = [one["pk"] for one in raw]
         self.connections, self.may_cancel = connections, may_cancel
         self.people = _people(pks)
-        self.words = fold(query).replace(",", " ").split()
+        self.query = query
         self.cancellations = _newest_cancellations(pks)
         changes = Booking.objects.open().changes().filter(appointment__in=pks)
         self.changes = {one.appointment_id: one for one in changes}
@@ -349,9 +352,9 @@ class RowMaker:
         )
 
     def _wanted_first(self, people: list[Person]) -> list[Person]:
-        if not self.words or len(people) < 2:
+        if not self.query or len(people) < 2:
             return people
-        return sorted(people, key=lambda one: not _fits(one, self.words))
+        return sorted(people, key=lambda one: not _is_sought(one, self.query))
 
     def _place(self, connection: Connection) -> str:
         """The provider, and which account of it where there are several."""
@@ -384,10 +387,9 @@ def _soon(raw: Raw, *, now: datetime) -> str:
     return next((word for word, period in _SOON if starts_at - now <= period), "")
 
 
-def _fits(person: Person, words: Iterable[str]) -> bool:
+def _is_sought(person: Person, query: str) -> bool:
     name, email, phone = person
-    text = f"{fold(name)} {fold(email)} {digits(phone)}"
-    return all(word in text for word in words)
+    return is_sought(query, name=name, email=email, phone=phone)
 
 
 def _people(pks: Sequence[int]) -> dict[int, list[Person]]:
@@ -403,9 +405,11 @@ def _newest_cancellations(pks: Sequence[int]) -> dict[int, Cancellation]:
     """For each booking the open cancellation, otherwise the newest that took all of it away."""
     found: dict[int, Cancellation] = {}
     rows = Cancellation.objects.filter(appointment_id__in=pks).filter(
-        Q(state__in=OPEN) | Q(state=State.CONFIRMED) & ~Q(scope=Scope.ATTENDEE)
+        Q(state__in=OPEN)
+        | (Q(state=State.CONFIRMED) | Q(state=State.SETTLED, why=Verdict.CANCELLED))
+        & ~Q(scope=Scope.ATTENDEE)
     )
-    for one in rows.select_related("requested_by").order_by("pk"):
+    for one in rows.select_related("requested_by", "settled_by").order_by("pk"):
         known = found.get(one.appointment_id)
         if known is None or known.state not in OPEN:
             found[one.appointment_id] = one
@@ -450,12 +454,18 @@ def _open_word(open_one: Cancellation | Booking) -> str:
     """What is under way with a booking, or that nobody knows."""
     if isinstance(open_one, Booking) and open_one.state not in UNSETTLED_BOOKINGS:
         return str(CHANGE_WORDS[open_one.kind])
+    if isinstance(open_one, Cancellation) and open_one.scope == Scope.ATTENDEE:
+        # The others of the group stay booked, whatever becomes of this one.
+        words = _ONE_UNKNOWN if open_one.state in UNSETTLED else _ONE_LEAVES
+        return _clip(words % {"name": open_one.person})
     return str(OPEN_WORDS[open_one.state])
 
 
 def _why_cancelled(raw: Raw, mine: Cancellation | None, connection: Connection) -> str:
     """By whom of us and why; or that it was done at the provider, and what it says of that."""
-    if mine is not None:
+    if mine is not None and mine.state == State.SETTLED:
+        who, why = _("as %(name)s found out") % {"name": name_of(mine.settled_by)}, mine.reason
+    elif mine is not None:
         who, why = _("by %(name)s") % {"name": name_of(mine.requested_by)}, mine.reason
     else:
         values = {"provider": connection.provider_label, "name": raw["cancelled_by"]}

@@ -165,12 +165,15 @@ def test_the_list_full_failing_stale_and_hostile(eyes: Eyes, staff: User) -> Non
     eyes.visit("chosen", "/", then=lambda page: page.locator("[data-pick-day]").first.click())
 
     now = timezone.now()
-    ConnectionHealth.objects.create(
+    # A worker of an earlier test may have looked at it already.
+    ConnectionHealth.objects.update_or_create(
         connection=connection,
-        failing_since=now - timedelta(hours=2),
-        failure="credentials",
-        read_at=now - timedelta(hours=2),
-        next_sync_at=now + timedelta(minutes=30),
+        defaults={
+            "failing_since": now - timedelta(hours=2),
+            "failure": "credentials",
+            "read_at": now - timedelta(hours=2),
+            "next_sync_at": now + timedelta(minutes=30),
+        },
     )
     connection.credentials_expire_on = timezone.localdate() + timedelta(days=3)
     connection.save()

@@ -68,10 +68,10 @@ def test_german_fits_on_a_phone(desk: Desk, sit_down: Open, staff: User) -> None
     page = sit_down(staff)
     page.set_viewport_size(PHONE)
     fits(page)
-    page.locator(".menu summary").click()
+    page.locator(".bar .menu summary").click()
     expect(page.get_by_role("button", name="Nederlands")).to_be_visible()
     fits(page)
-    page.locator(".menu summary").click()
+    page.locator(".bar .menu summary").click()
 
     page.locator(".cancel-button").first.click()
     dialog = page.get_by_role("dialog")

@@ -41,19 +41,13 @@ from hypothesis.stateful import (
 
 from appointments.domain import Scope
 from appointments.models import Appointment, Batch, Cancellation, Connection, ProviderCall
-from appointments.models.cancellations import DONE, OPEN, State
+from appointments.models.cancellations import DONE, OPEN, State, Verdict
 from appointments.roles import FRONT_DESK
 from appointments.sandbox.core import Sandbox
 from appointments.services import batch, lanes, send, spill
 from appointments.services.cancel import Wish, ask_to_cancel, series_key, take_back
 from appointments.services.look import look_at
-from appointments.services.settle import (
-    Verdict,
-    may_settle,
-    read_again,
-    send_again,
-    settle_by_hand,
-)
+from appointments.services.settle import may_settle, read_again, send_again, settle_by_hand
 from appointments.services.sweep import sweep
 from appointments.services.sync import sync
 from appointments.services.trace import trace

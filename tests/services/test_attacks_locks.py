@@ -16,10 +16,11 @@ from django.utils import timezone
 
 from appointments.domain import Status
 from appointments.models import Cancellation
+from appointments.models.cancellations import Verdict
 from appointments.services import reconcile, records, settle
 from appointments.services.facts import booking_of
 from appointments.services.records import store
-from appointments.services.settle import Verdict, settle_by_hand
+from appointments.services.settle import settle_by_hand
 from tests.desk import Desk
 
 

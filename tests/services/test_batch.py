@@ -241,7 +241,7 @@ def test_a_pause_that_nobody_ends_sends_nothing_late(desk: Desk) -> None:
     batch = ask(desk, rows)
     work(batch)
 
-    with time_machine.travel(timezone.now() + timedelta(minutes=11), tick=True):
+    with time_machine.travel(timezone.now() + timedelta(minutes=31), tick=True):
         work(batch)
 
     assert states(batch) == ["confirmed"] * 2 + ["not_sent"] * 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 import time_machine
@@ -13,10 +14,19 @@ from django.test import Client
 from django.utils import timezone
 
 from appointments.domain import Status
-from appointments.models import Cancellation
-from appointments.models.cancellations import State
-from appointments.services.settle import Verdict, may_settle, send_again, settle_by_hand
+from appointments.models import Cancellation, ProviderAnswer, ProviderCall
+from appointments.models.cancellations import AnswerKind, State, Verdict
+from appointments.services import batch as batches
+from appointments.services import lanes
+from appointments.services.settle import (
+    may_send_again,
+    may_settle,
+    send_again,
+    settle_by_hand,
+)
+from appointments.wording import outcome
 from tests.desk import Desk, answers
+from tests.services.test_batch import several
 
 
 @pytest.fixture
@@ -139,3 +149,57 @@ def test_everybody_is_told_of_what_waits_for_a_person_too_long(
         page = later.get("/").content.decode()
 
     assert "1 outcome has waited for a person for more than an hour." in page
+
+
+def test_what_somebody_settled_as_cancelled_and_is_listed_as_booked_is_an_alarm(
+    stuck: Cancellation, desk: Desk
+) -> None:
+    """The word of a person is doubted as a provider's is; the list does not just go back."""
+    settle_by_hand(stuck, by=desk.staff, verdict=Verdict.CANCELLED, reason="Rang them")
+    with time_machine.travel(timezone.now() + timedelta(minutes=5), tick=True):
+        desk.read("meetergo")
+        stuck.refresh_from_db()
+        said = outcome(stuck)
+
+    assert stuck.contradicted_at is not None
+    assert said.tone == "alarm"
+    assert "Anna de Boer had found out that it is cancelled" in said.sentence
+
+
+def test_nothing_is_sent_again_where_the_batch_is_held(desk: Desk) -> None:
+    """It would not be sent, so it is not offered; and said to be sent it is not either."""
+    rows = several(desk, "meetergo", 2)
+    batch = batches.ask_for_batch(
+        {row.pk: row.version for row in rows}, by=desk.staff, form_key=uuid4()
+    )
+    one = batch.cancellations.order_by("pk")[0]
+    hours_ago = timezone.now() - timedelta(hours=2)
+    Cancellation.objects.filter(pk=one.pk).update(
+        state=State.NEEDS_HUMAN, unknown_since=hours_ago, why="still_booked"
+    )
+    call = ProviderCall.objects.create(cancellation=one, number=1, started_at=hours_ago, asked={})
+    ProviderAnswer.objects.create(call=call, kind=AnswerKind.UNKNOWN, answered_at=hours_ago)
+    one.refresh_from_db()
+    assert may_send_again(one)
+
+    batch.lanes.update(paused_at=timezone.now(), paused_why="unknown")
+    assert not may_send_again(one)
+    send_again(one, by=desk.staff, reason="They are still listed")
+    one.refresh_from_db()
+    assert one.state == State.NEEDS_HUMAN
+
+
+def test_a_pause_leaves_time_to_find_out(desk: Desk) -> None:
+    """What waits behind it outlasts the reads that tell what became of the others."""
+    rows = several(desk, "meetergo", 4)
+    batch = batches.ask_for_batch(
+        {row.pk: row.version for row in rows}, by=desk.staff, form_key=uuid4()
+    )
+    first, *_, last = batch.cancellations.order_by("pk")
+    for _ in range(2):
+        lanes.note(first, AnswerKind.UNKNOWN)
+
+    assert batch.lanes.get().paused_at is not None
+    last.refresh_from_db()
+    assert last.expires_at >= timezone.now() + timedelta(minutes=29)
+    assert last.due_at == last.expires_at

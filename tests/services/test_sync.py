@@ -10,10 +10,10 @@ from django.utils import timezone
 
 from appointments.domain import Status
 from appointments.models import Appointment, Cancellation, ConnectionHealth, SyncRun
-from appointments.models.cancellations import State
+from appointments.models.cancellations import State, Verdict
 from appointments.services.facts import booking_of
 from appointments.services.records import store
-from appointments.services.settle import Verdict, settle_by_hand
+from appointments.services.settle import settle_by_hand
 from appointments.services.sync import due_connections, sync
 from appointments.wording import outcome
 from tests.desk import SLUGS, Desk

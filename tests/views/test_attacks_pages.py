@@ -54,7 +54,7 @@ def test_a_refused_booking_is_found_again(web: Client, desk: Desk) -> None:
     desk.work_booking(booking)
     assert booking.state == Booking.State.REFUSED
 
-    page = shown(web, "/activity/")
+    page = shown(web, "/activity/?kind=bookings")
     assert f'href="{booking.get_absolute_url()}"' in page
     assert "Refused by MijnKlantportaal" in page
 

@@ -12,11 +12,12 @@ from django.test import Client
 from django.utils import timezone
 
 from appointments.models import Appointment, Batch, BatchLane, Cancellation, ReasonPreset
-from appointments.models.cancellations import State
+from appointments.models.cancellations import State, Verdict
 from appointments.services import batch as batches
 from appointments.services import lanes
 from tests.desk import Desk
 from tests.services.test_batch import several, work
+from tests.views.test_outcome import put
 
 
 @pytest.fixture
@@ -302,3 +303,37 @@ def test_a_whole_day_of_somebody_is_reviewed_across_all_pages(
     shown = re.findall(r'name="row" value="(\d+):', answer.content.decode())
     assert shown == [str(row.pk) for row in rows[1:]]
     assert 'name="all"' not in signed_in.get("/?provider=meetergo").content.decode()
+
+
+def test_what_was_settled_by_hand_is_counted_and_rung(desk: Desk, signed_in: Client) -> None:
+    """Nobody falls out of the sum; who is still booked is rung, and can be chosen again."""
+    rows = several(desk, "meetergo", 3)
+    signed_in.post("/batches/", filled(review(signed_in, rows)))
+    batch = Batch.objects.get()
+    first, second, third = batch.cancellations.order_by("pk")
+    put(first, State.SETTLED, why=Verdict.CANCELLED, settled_by=desk.staff)
+    put(second, State.SETTLED, why=Verdict.STILL_BOOKED, settled_by=desk.staff)
+    put(third, State.NEEDS_HUMAN)
+
+    page = signed_in.get(batch.get_absolute_url()).content.decode()
+    assert "1 was settled by hand as cancelled." in page
+    assert "1 is not cancelled: see why below." in page
+    assert "Of 1 a person has to find out: see Unsettled." in page
+    assert "we are checking" not in page.split("<ul", 1)[0]
+    assert re.findall(r'name="pick" value="(\d+)"', page) == [str(second.appointment_id)]
+    calls = signed_in.get(f"{batch.get_absolute_url()}calls/").content.decode()
+    booked = calls.split("Still booked: they would come in vain", 1)[1]
+    assert booked.split("<h2", 1)[0].count('class="call"') == 1
+
+
+def test_the_list_says_that_a_batch_waits_for_somebody(desk: Desk, signed_in: Client) -> None:
+    """Who left its page learns that it is paused, and that it will not go on by itself."""
+    rows = several(desk, "meetergo", 2)
+    signed_in.post("/batches/", filled(review(signed_in, rows)))
+    batch = Batch.objects.get()
+    assert "is paused at" not in signed_in.get("/").content.decode()
+    batch.lanes.update(paused_at=timezone.now(), paused_why="unknown")
+
+    page = signed_in.get("/").content.decode()
+    assert "A batch is paused at Practice meetergo and waits for somebody" in page
+    assert f'<a href="{batch.get_absolute_url()}">look at it</a>' in page

@@ -7,6 +7,7 @@ import logging
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import time_machine
@@ -16,13 +17,22 @@ from django.utils import timezone
 from icalendar import Calendar
 
 from appointments.domain import BookedAttendee, Status
-from appointments.models import CalendarFeed, Connection, SavedFilter, StaffSettings
+from appointments.models import (
+    CalendarFeed,
+    Cancellation,
+    Connection,
+    SavedFilter,
+    StaffSettings,
+)
+from appointments.models.cancellations import State
 from appointments.models.feeds import MOST_FEEDS
+from appointments.services.cancel import Wish, ask_to_cancel
 from appointments.services.feeds import make_feed
 from appointments.services.records import store
 from portal.logs import WithoutSecrets
 from tests.views.conftest import Book, make_connection, record
 from tests.views.test_list import HOSTILE
+from tests.views.test_outcome import put
 
 ADDRESS = re.compile(r'value="http://testserver(/feeds/[\w-]{43}\.ics)"')
 
@@ -323,3 +333,19 @@ def test_the_log_holds_no_secret(
     assert "/feeds/….ics" in caplog.text
     assert WithoutSecrets().filter(atoms)
     assert atoms.getMessage() == "/feeds/….ics 200"
+
+
+def test_what_may_be_cancelled_is_tentative(
+    address: str, book: Book, staff: User, meetergo: Connection
+) -> None:
+    """Nobody knows it, so the calendar does not say that it is certain."""
+    (row,) = book(starts_at=noon(1))
+    first = Client().get(address)
+    assert events(first)[0]["STATUS"] == "CONFIRMED"
+    asked = ask_to_cancel(row, by=staff, wish=Wish(), form_key=uuid4(), version=row.version)
+    assert isinstance(asked, Cancellation)
+    put(asked, State.UNKNOWN)
+
+    again = Client().get(address, headers={"If-None-Match": first["ETag"]})
+    assert events(again)[0]["STATUS"] == "TENTATIVE"
+    assert events(again)[0]["SUMMARY"].startswith("? ")
