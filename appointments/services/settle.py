@@ -19,6 +19,7 @@ from appointments.models import Cancellation
 from appointments.models.cancellations import Event, IllegalTransition, State
 from appointments.services.cancel import LIFETIME
 from appointments.services.effect import lock_appointment, take_effect
+from appointments.services.lanes import stopped_batch
 from appointments.services.queue import PROCESS_CANCELLATION, wake
 from appointments.services.reconcile import QUIET, last_call_ended_at
 
@@ -58,7 +59,9 @@ def may_settle(cancellation: Cancellation) -> bool:
 
 def may_send_again(cancellation: Cancellation) -> bool:
     """Whether the last read showed it booked, with no request under way any more."""
-    return may_settle(cancellation) and cancellation.why == "still_booked"
+    # Of a batch that was stopped nothing leaves any more, whoever asks for it.
+    is_open = may_settle(cancellation) and cancellation.why == "still_booked"
+    return is_open and stopped_batch(cancellation) is None
 
 
 def settle_by_hand(
