@@ -146,7 +146,14 @@ def _may_repeat(cancellation: Cancellation, seen: BookedAppointment) -> bool:
         and timezone.now() < cancellation.expires_at
         and seen.is_live
         and not cancellation.facts.changes(Facts.of(seen))
+        and _is_unheard(cancellation)
     )
+
+
+def _is_unheard(cancellation: Cancellation) -> bool:
+    """Whether it is unknown over a lost answer, and nobody took it back or said no since."""
+    last = cancellation.events.filter(after=State.UNKNOWN).last()
+    return last is not None and last.event in (Event.UNCLEAR, Event.LEASE_EXPIRED)
 
 
 def last_call_ended_at(cancellation: Cancellation) -> datetime:

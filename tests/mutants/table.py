@@ -669,9 +669,9 @@ MUTANTS = (
         edits=(
             Edit(
                 file=SETTLE,
-                find="""    return may_settle(cancellation) and cancellation.why == "still_booked"
+                find="""    is_booked = may_settle(cancellation) and cancellation.why == "still_booked"
 """,
-                replace="""    return may_settle(cancellation)
+                replace="""    is_booked = may_settle(cancellation)
 """,
             ),
         ),
