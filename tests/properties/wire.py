@@ -167,7 +167,7 @@ class Wire(httpx.BaseTransport):
             arrival = self.record.note_arrival(world.slug, target, ours.body)
             self.is_taking_notes = False
         self._others(f"{kind} before")
-        answer, standings = self._answer(world, ours, mishap, arrival)
+        answer, shown = self._answer(world, ours, operation, mishap, arrival)
         answered_at = timezone.now()
         self._others(f"{kind} after")
         self.clock.shift(MOMENT + timedelta(seconds=mishap.seconds))
@@ -175,7 +175,7 @@ class Wire(httpx.BaseTransport):
             arrival.ended_at = timezone.now()
         response = self._delivered(request, world, mishap, answer)
         if answer is not None and not (mishap.cut or mishap.status):
-            self._note_shown(world.slug, ours, operation, answer, standings, at=answered_at)
+            self._note_shown(world.slug, operation, answer, shown, at=answered_at)
         return response
 
     def _received(self, request: httpx.Request) -> tuple[World, Request]:
@@ -231,31 +231,44 @@ class Wire(httpx.BaseTransport):
     # --- the provider's side
 
     def _answer(
-        self, world: World, request: Request, mishap: Mishap, arrival: Arrival | None
+        self,
+        world: World,
+        request: Request,
+        operation: str,
+        mishap: Mishap,
+        arrival: Arrival | None,
     ) -> tuple[Answer | None, dict[str, Standing]]:
-        """The provider's own answer, and what its book then held."""
+        """The provider's own answer, and the bookings that it shows, as they then stood."""
         if mishap.later and arrival is not None:
             self._hold(arrival, request, mishap)
         if not mishap.applies:
             return None, {}
-        book = self.books[world.slug]
         if mishap.lags:
-            return self._as_before(world, request)
+            return self._as_before(world, request, operation)
         if arrival is None:
-            return deepcopy(self.sandbox.apply(world, request)), book.standings()
-        return self.carry_out(request, arrival), book.standings()
+            answer = deepcopy(self.sandbox.apply(world, request))
+        else:
+            answer = self.carry_out(request, arrival)
+        return answer, self._shown(world, request, operation)
+
+    def _shown(self, world: World, request: Request, operation: str) -> dict[str, Standing]:
+        book = self.books[world.slug]
+        standings = book.standings()
+        return {one: standings[one] for one in book.shown(request, operation) if one in standings}
 
     def _as_before(
-        self, world: World, request: Request
+        self, world: World, request: Request, operation: str
     ) -> tuple[Answer | None, dict[str, Standing]]:
-        book = self.books[world.slug]
         changed_at, before = self.past.get(world.slug, (None, None))
         if changed_at is None or timezone.now() - changed_at > LAG:
-            return deepcopy(self.sandbox.apply(world, request)), book.standings()
+            answer = deepcopy(self.sandbox.apply(world, request))
+            return answer, self._shown(world, request, operation)
         present = world.state
         world.load(before)
         try:
-            return deepcopy(self.sandbox.apply(world, request)), book.standings()
+            # What is left out now may be shown as it was: also what it shows is of before.
+            answer = deepcopy(self.sandbox.apply(world, request))
+            return answer, self._shown(world, request, operation)
         finally:
             world.load(present)
 
@@ -326,19 +339,16 @@ class Wire(httpx.BaseTransport):
     def _note_shown(
         self,
         slug: str,
-        request: Request,
         operation: str,
         answer: Answer,
-        standings: Mapping[str, Standing],
+        shown: Mapping[str, Standing],
         *,
         at: datetime,
     ) -> None:
         """Note what an answer that arrived whole says of the bookings, as of when it was given."""
         if operation == "cancel" and not _speaks_of_the_booking(slug, answer):
             return
-        shown = self.books[slug].shown(request, operation)
-        seen = {one: standings[one] for one in shown if one in standings}
-        self.record.note_shown(slug, seen, at=at)
+        self.record.note_shown(slug, shown, at=at)
 
 
 def _speaks_of_the_booking(slug: str, answer: Answer) -> bool:
