@@ -157,6 +157,8 @@ def _list_context(request: StaffRequest, *, wanted: Wanted, shown: Slice) -> dic
         "may_pick": may_cancel,
         "can_pick_all": bool(shown.raw) and wanted.span.last is not None,
         "query": query_of(kept),
+        "with_nobody": wanted.with_nobody(),
+        "with_anybody": address(without(kept, "with")),
         "zone": settings.TIME_ZONE,
         "here": address(kept | paged),
         "is_filtered": bool(set(kept) - set(DAYS)),

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from appointments.days import day_year
+from appointments.domain import LIVE
 from appointments.forms import FilterForm, Range
 from appointments.models import Appointment, Connection
 from appointments.models.appointments import AppointmentQuerySet
@@ -118,6 +119,16 @@ class Wanted:
         """The bookings of the days of *span* that the filters leave."""
         found = self.of_any_day().from_day(span.first)
         return found.to_day(span.last) if span.last else found
+
+    def with_nobody(self) -> int:
+        """
+        How many live bookings of these days a filter by doctor or staff hides because nobody is
+        named; none where it cannot hide much, or the days have no end.
+        """
+        if not self.values.get("with") or self.span.last is None:
+            return 0
+        others = Wanted.by({**self.kept, "with": ""}, self.accounts)
+        return others.found().filter(host_search="", status__in=LIVE).count()
 
     def around(self, appointment: Appointment) -> tuple[int | None, int | None]:
         """Keys of the bookings in front of and behind *appointment*, on whatever page they are."""

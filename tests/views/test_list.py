@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from datetime import date, time, timedelta
+from datetime import date, datetime, time, timedelta
 from uuid import uuid4
 
 import pytest
@@ -404,3 +404,17 @@ def test_who_is_not_found_may_have_been_here(web: Client, book: Book) -> None:
     page = text(web, html.unescape(back[1]))
     assert "Person 0" in page
     assert "Look at the past 90 days too" not in page
+
+
+def test_who_names_nobody_is_not_left_out_without_a_word(web: Client, book: Book) -> None:
+    """A doctor is ill: what her provider keeps silent about may be hers too."""
+    day = timezone.localdate() + timedelta(days=3)
+    noon = datetime.combine(day, time(12), timezone.get_current_timezone())
+    book(starts_at=noon, external_id="named")
+    book(starts_at=noon, external_id="silent", host="")
+    book(starts_at=noon, external_id="over", host="", status=Status.CANCELLED)
+
+    page = text(web, f"/?with=behrens&from={day}&to={day}")
+    assert "1 more on these days names no doctor or staff" in page
+    assert page.count('class="who"') == 1
+    assert "names no doctor" not in text(web, f"/?from={day}&to={day}")
