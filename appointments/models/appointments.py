@@ -74,7 +74,9 @@ class AppointmentQuerySet(models.QuerySet["Appointment"]):
         words = Q()
         query = query.replace("(0)", "")
         for word in fold(query).replace(",", " ").split():
-            words &= Q(search__contains=word)
+            # As the list prints it in front of a reference.
+            if word != "ref.":
+                words &= Q(search__contains=word)
         if number := _number_in(query):
             words |= Q(search__contains=number)
         return self.filter(words)

@@ -246,6 +246,8 @@ def _dialog(
         "notice": notice,
         "in_the_way": in_the_way,
         "is_blocked": is_gone or found is not None or in_the_way is not None,
+        "is_decline": appointment.capabilities.confirms_pending
+        and appointment.status == Status.PENDING,
         "in_dialog": is_fragment,
     }
     name = "appointments/cancel.html" + ("#dialog" if is_fragment else "")

@@ -486,3 +486,11 @@ def test_what_is_over_is_said(web: Client, book: Book) -> None:
     (*_, coming) = book(starts_at=timezone.now() + timedelta(hours=3), external_id="coming")
     page = web.get(f"{coming.get_absolute_url()}cancel/").text
     assert "This appointment is already over." not in page
+
+
+def test_to_decline_is_called_so(web: Client, desk: Desk) -> None:
+    """What is pending at MijnKlantportaal is declined; elsewhere pending is cancelled."""
+    pending = desk.book("mijnklantportaal", status="pending")
+    assert "Decline appointment</h1>" in web.get(f"{pending.get_absolute_url()}cancel/").text
+    booked = desk.book("mijnklantportaal")
+    assert "Cancel appointment</h1>" in web.get(f"{booked.get_absolute_url()}cancel/").text

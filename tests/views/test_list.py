@@ -418,3 +418,10 @@ def test_who_names_nobody_is_not_left_out_without_a_word(web: Client, book: Book
     assert "1 more on these days names no doctor or staff" in page
     assert page.count('class="who"') == 1
     assert "names no doctor" not in text(web, f"/?from={day}&to={day}")
+
+
+def test_a_reference_is_found_as_it_is_printed(web: Client, book: Book) -> None:
+    book(2)
+    book(external_id="ada", reference="ADA-7")
+
+    assert text(web, "/?q=Ref.+ADA-7").count('class="who"') == 1
