@@ -168,7 +168,7 @@ def test_rebooked_elsewhere_first_the_new_one_then_the_old_one(
     outcome(page, "confirmed")
     dialog.get_by_role("button", name="Close").click()
 
-    expect(page.locator("main")).to_contain_text("Nothing is left to do.")
+    expect(page.locator("main")).to_contain_text("It is not booked any more.")
     assert len(desk.received("mijnklantportaal", "schedule")) == 1
     assert len(desk.received("carevalidate")) == 1
 
