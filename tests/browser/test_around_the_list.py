@@ -25,6 +25,8 @@ def test_arrows_walk_through_the_list_beside_it(page: Page, desk: Desk, log_in: 
     """By key, the focus follows to the title; the row of the list stays marked."""
     several(desk, "mijnklantportaal", 3)
     log_in(page)
+    # Until the script has taken the links over, a link leads to the page, as without scripts.
+    page.wait_for_load_state("networkidle")
     page.keyboard.press("Escape")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
