@@ -337,7 +337,7 @@ MUTANTS = (
     # --- our copy
     Mutant(
         name="older-snapshot-wins",
-        breaks="A listing that began before a cancellation opens the booking again.",
+        breaks="A listing that began before a move puts the appointment back.",
         edits=(
             Edit(
                 file=RECORDS,
@@ -347,7 +347,7 @@ MUTANTS = (
                 replace="",
             ),
         ),
-        caught_by=(f"{SYNCS}::test_a_listing_that_began_before_a_verdict_does_not_undo_it",),
+        caught_by=(f"{CHANGES}::test_a_listing_that_began_before_the_move_does_not_put_it_back",),
     ),
     Mutant(
         name="sync-overwrites-a-settled-cancellation",
@@ -761,6 +761,13 @@ MUTANTS = (
                 find="""        *of_others.exclude(external_id="").values_list("external_id", flat=True),
 """,
                 replace="",
+            ),
+            Edit(
+                file=BOOK,
+                find="""        is_mine = booking.kind != Kind.BOOK or not same.exclude(pk=booking.pk).exists()
+""",
+                replace="""        is_mine = True
+""",
             ),
         ),
         caught_by=(f"{REBOOKS}::test_one_booking_at_the_provider_proves_one_request",),

@@ -161,7 +161,9 @@ def test_a_listing_that_began_before_a_verdict_does_not_undo_it(desk: Desk) -> N
         settle_by_hand(cancellation, by=desk.staff, verdict=Verdict.CANCELLED, reason="Rang them")
         stored = store(desk.connection("meetergo"), [old], read_at=before)
 
+    cancellation.refresh_from_db()
     assert cancellation.state == State.SETTLED
+    assert cancellation.contradicted_at is None
     assert stored.outdated == 1
     appointment.refresh_from_db()
     assert appointment.status == Status.CANCELLED
