@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -28,26 +28,19 @@ from appointments.models import (
     Batch,
     BatchLane,
     Booking,
-    BookingEvent,
     Cancellation,
     CancellationEvent,
     Connection,
 )
-from appointments.models.appointments import name_of
 from appointments.models.bookings import (
-    JUDGED_DONE,
     UNSETTLED_BOOKINGS,
-    BookingEventKind,
-    BookingState,
 )
 from appointments.models.cancellations import UNSETTLED, Event, State, Verdict
 from appointments.models.connections import WARN_BEFORE_EXPIRY
 from appointments.services.batch import EMAIL_MISSING, Progress
 from appointments.services.cancel import Conflict, ConflictKind
-from appointments.services.facts import facts_of
 from appointments.services.lanes import COOLING_OFF, QUEUED, is_held
 from appointments.services.limits import Usage
-from appointments.services.schedule import BookingConflict, BookingConflictKind
 
 JUST = timedelta(minutes=10)
 """How long ago something can have happened that people call "just" now."""
@@ -581,7 +574,7 @@ def conflict(found: Conflict, *, viewer: Any = None) -> str:
                 "Look at it as it is now, then press the button again."
             )
         case ConflictKind.ALREADY_OPEN if found.cancellation is not None:
-            return _asked_before(found.cancellation, viewer=viewer)
+            return cancellation_open(found.cancellation, viewer=viewer)
         case ConflictKind.ALREADY_OPEN:
             return _("A cancellation of this appointment is under way. Nothing was sent.")
         case ConflictKind.SERIES_OPEN:
@@ -605,7 +598,23 @@ def conflict(found: Conflict, *, viewer: Any = None) -> str:
             return _("This connection is switched off, so nothing was sent. Ask an administrator.")
 
 
-def _asked_before(cancellation: Cancellation, *, viewer: Any) -> str:
+def change_open(booking: Booking, *, viewer: Any = None) -> str:
+    """That *booking* is being moved or confirmed, and by whom."""
+    values = {
+        "name": _("you") if booking.requested_by == viewer else person(booking.requested_by),
+        "when": at(booking.requested_at),
+    }
+    if booking.kind == Booking.Kind.MOVE:
+        asked = _("A move of this appointment was asked for by %(name)s %(when)s") % values
+    else:
+        asked = _("A confirmation of this appointment was asked for by %(name)s %(when)s") % values
+    if booking.state in UNSETTLED_BOOKINGS:
+        asked = _("%(asked)s, and its outcome is not known yet") % {"asked": asked}
+    return _("%(asked)s. Nothing else was sent; wait for its outcome.") % {"asked": asked}
+
+
+def cancellation_open(cancellation: Cancellation, *, viewer: Any) -> str:
+    """That *cancellation* was asked for before, by whom and when."""
     values = {
         "name": person(cancellation.requested_by),
         "when": at(cancellation.requested_at),
@@ -964,514 +973,6 @@ def expiry_notice(connection: Connection) -> Notice | None:
         % values,
         tone="warning",
     )
-
-
-# --- booking, moving, confirming --------------------------------------------------------------
-
-
-def booking_title(booking: Booking) -> str:
-    """What was asked for, as a heading."""
-    provider = {"provider": booking.connection.provider_label}
-    match Booking.Kind(booking.kind):
-        case Booking.Kind.BOOK:
-            return _("New appointment at %(provider)s") % provider
-        case Booking.Kind.MOVE:
-            return _("Move at %(provider)s") % provider
-        case Booking.Kind.CONFIRM:
-            return _("Confirmation at %(provider)s") % provider
-
-
-def booking_who(booking: Booking) -> str:
-    """Whom it concerns, as far as we know."""
-    if booking.appointment is not None and booking.kind != Booking.Kind.BOOK:
-        return booking.appointment.who
-    return name_of(booking.wish.get("name") or booking.wish.get("email") or "")
-
-
-def booking_outcome(booking: Booking) -> Outcome:
-    """The state of a request to book, to move or to confirm, in words."""
-    return _BOOKING_OUTCOMES[Booking.State(booking.state)](booking)
-
-
-def _booking_values(booking: Booking) -> dict[str, str]:
-    return {
-        "provider": booking.connection.provider_label,
-        "asked": asked_time(booking),
-        "before": facts_time(booking.expected.get("when", ())),
-        "shown": facts_time(booking.shown),
-    }
-
-
-def _booking_requested(booking: Booking) -> Outcome:
-    provider = booking.connection.provider_label
-    sentence = _("Nothing has been sent to %(provider)s yet.") % {"provider": provider}
-    if booking.why:
-        sentence = _("%(nothing)s %(why)s Next try at %(time)s, until %(end)s.") % {
-            "nothing": sentence,
-            "why": failure(booking.why, provider),
-            "time": clock(booking.due_at, seconds=True),
-            "end": clock(booking.expires_at),
-        }
-    return Outcome(title=_("Waiting to be sent"), sentence=sentence, step="", tone="waiting")
-
-
-def _booking_sending(booking: Booking) -> Outcome:
-    sentence = {
-        Booking.Kind.BOOK: _("It is not booked until the provider says so."),
-        Booking.Kind.MOVE: _("It is not moved until the provider says so."),
-        Booking.Kind.CONFIRM: _("It is not confirmed until the provider says so."),
-    }[Booking.Kind(booking.kind)]
-    title = _("Sending to %(provider)s") % _booking_values(booking)
-    return Outcome(title=title, sentence=sentence, step="", tone="waiting")
-
-
-def _booking_done(booking: Booking) -> Outcome:
-    values = _booking_values(booking)
-    if booking.deviations:
-        return _deviating(booking, values)
-    kind = Booking.Kind(booking.kind)
-    title = {
-        Booking.Kind.BOOK: _("Booked"),
-        Booking.Kind.MOVE: _("Moved"),
-        Booking.Kind.CONFIRM: _("Confirmed"),
-    }[kind]
-    if booking.shown:
-        sentence = _("%(provider)s shows %(shown)s, as asked for.") % values
-    else:
-        sentence = _("%(provider)s said yes, but shows no time yet to compare yours with.") % values
-    step = "" if kind is Booking.Kind.BOOK else _told_of_change(booking)
-    return Outcome(title=title, sentence=sentence, step=step, tone="good")
-
-
-def _told_of_change(booking: Booking) -> str:
-    """What is documented of cancellations is not promised of anything else."""
-    values = _booking_values(booking)
-    if booking.connection.capabilities.informs is Informs.ALL_PARTICIPANTS:
-        return (
-            _("%(provider)s presumably mails the people concerned, but does not promise it.")
-            % values
-        )
-    return _("Whether %(provider)s tells anybody is not documented: ring the patient.") % values
-
-
-def _deviating(booking: Booking, values: Mapping[str, str]) -> Outcome:
-    """Done, but what was read back is not what was asked for."""
-    if "status" in booking.deviations:
-        return Outcome(
-            title=_("The provider said yes, but it is not booked"),
-            sentence=_("%(provider)s does not show it as booked.") % values,
-            step=_("Look in %(provider)s itself, and tell the patient what is right.") % values,
-            tone="alarm",
-        )
-    words: Mapping[str, str] = {
-        "time": _("You asked for %(asked)s; %(provider)s shows %(shown)s.") % values,
-        "session": _("It is in another session than you asked for."),
-        "length": _("It is not as long as it should be."),
-        "host": _("It is with somebody else now."),
-        "people": _("Other people are booked on it now."),
-    }
-    at_another_time = "time" in booking.deviations
-    titles = {
-        Booking.Kind.BOOK: _("Booked, but at another time")
-        if at_another_time
-        else _("Booked, but not as asked for"),
-        Booking.Kind.MOVE: _("Moved, but to another time")
-        if at_another_time
-        else _("Moved, but not as asked for"),
-        Booking.Kind.CONFIRM: _("Confirmed, but it changed"),
-    }
-    return Outcome(
-        title=titles[Booking.Kind(booking.kind)],
-        sentence=" ".join(words[one] for one in booking.deviations),
-        step=_("Check the time zone of this connection, and tell the patient the right time.")
-        if at_another_time
-        else _("Look in %(provider)s itself, and tell the patient what is right.") % values,
-        tone="alarm",
-    )
-
-
-def _booking_noted(booking: Booking) -> Outcome:
-    return Outcome(
-        title=_("Waiting for confirmation"),
-        sentence=_(
-            "%(provider)s noted it down, but nothing is booked until the person confirms by mail."
-        )
-        % _booking_values(booking),
-        step=_("Tell them to look at their mail."),
-        tone="neutral",
-    )
-
-
-def _booking_refused(booking: Booking) -> Outcome:
-    values = _booking_values(booking)
-    sentences: Mapping[str, str] = {
-        "credentials": _("%(provider)s does not accept our key."),
-        "permission": _("Our key may not do this at %(provider)s."),
-        "policy": _("The rules at %(provider)s do not allow it."),
-        "slot_taken": _("This time is not free at %(provider)s."),
-        "duplicate": _("%(provider)s says that this person has a booking already."),
-        "quota": _("The account at %(provider)s is used up for now."),
-        "not_pending": _("%(provider)s says that it is not pending any more."),
-        "not_found": _("%(provider)s does not know it any more."),
-    }
-    still = {
-        Booking.Kind.BOOK: "",
-        Booking.Kind.MOVE: _("It stays at %(before)s."),
-        Booking.Kind.CONFIRM: _("It is not confirmed."),
-    }[Booking.Kind(booking.kind)]
-    why = sentences.get(booking.why, _("%(provider)s did not accept the data."))
-    steps = {
-        Booking.Kind.BOOK: _("Correct it, or choose another time."),
-        Booking.Kind.MOVE: _("Choose another time, or book elsewhere."),
-        Booking.Kind.CONFIRM: _("Look at the appointment as it is now."),
-    }
-    return Outcome(
-        title=_("Refused by %(provider)s") % values,
-        sentence=f"{why} {still}".strip() % values,
-        step=steps[Booking.Kind(booking.kind)],
-        tone="bad",
-    )
-
-
-def _booking_not_sent(booking: Booking) -> Outcome:
-    sentence = {
-        Booking.Kind.BOOK: _("Nothing was booked. %(why)s"),
-        Booking.Kind.MOVE: _("Nothing was moved. %(why)s"),
-        Booking.Kind.CONFIRM: _("Nothing was confirmed. %(why)s"),
-    }[Booking.Kind(booking.kind)]
-    return Outcome(
-        title=_("Not sent"),
-        sentence=sentence % {"why": failure(booking.why, booking.connection.provider_label)},
-        step=_("Try again later."),
-        tone="bad",
-    )
-
-
-def _booking_withdrawn(booking: Booking) -> Outcome:
-    values = _booking_values(booking)
-    reasons: Mapping[str, str] = {
-        "taken_back": _("It was taken back before anything was sent."),
-        "already_so": _("%(provider)s shows it so already, so nothing was sent."),
-        "gone": _("It is no longer at %(provider)s, so nothing was sent."),
-        "changed_time": _("Its time changed at %(provider)s, so nothing was sent."),
-        "changed_attendees": _(
-            "The people booked on it changed at %(provider)s, so nothing was sent."
-        ),
-        "changed_status": _("Its status changed at %(provider)s, so nothing was sent."),
-    }
-    return Outcome(
-        title=_("Withdrawn, nothing was sent"),
-        sentence=reasons.get(booking.why, _("Nothing was sent.")) % values,
-        step=""
-        if booking.why == "taken_back"
-        else _("Look at the appointment as it is now, then decide again."),
-        tone="neutral",
-    )
-
-
-def _booking_unknown(booking: Booking) -> Outcome:
-    values = _booking_values(booking) | {"time": clock(booking.due_at, seconds=True)}
-    happened = (
-        _("The portal was interrupted while it was sending to %(provider)s.")
-        if booking.why == "worker_lost"
-        else _("The request was sent, but %(provider)s did not answer clearly.")
-    )
-    may = {
-        Booking.Kind.BOOK: _("It may or may not be booked."),
-        Booking.Kind.MOVE: _("It may be at %(before)s or at %(asked)s."),
-        Booking.Kind.CONFIRM: _("It may or may not be confirmed."),
-    }[Booking.Kind(booking.kind)]
-    next_check = _("Next check at %(time)s.")
-    steps = {
-        Booking.Kind.BOOK: _("Do not book it again."),
-        Booking.Kind.MOVE: _("Do not move or cancel it."),
-        Booking.Kind.CONFIRM: _("Do not confirm or decline it."),
-    }
-    return Outcome(
-        title=_("Outcome unknown, we are checking"),
-        sentence=f"{happened} {may} {next_check}" % values,
-        step=f"{steps[Booking.Kind(booking.kind)]} "
-        + _("You can close this; it stays under Unsettled."),
-        tone="alarm",
-    )
-
-
-def _booking_needs_human(booking: Booking) -> Outcome:
-    values = _booking_values(booking)
-    reasons: Mapping[str, str] = {
-        "unreadable": _("%(provider)s could not be read, so we do not know."),
-        "not_listed": _("%(provider)s does not list it. It was probably not booked."),
-        "gone": _("%(provider)s does not show the appointment any more."),
-        "still_as_before": _(
-            "%(provider)s still shows it as it was a while after our request: "
-            "probably nothing happened."
-        ),
-        "elsewhere": _("%(provider)s shows it neither as it was nor as asked for."),
-        "ended": _("%(provider)s does not show it as booked any more."),
-    }
-    return Outcome(
-        title=_("A person has to find out"),
-        sentence=reasons.get(booking.why, _("We could not find out what happened.")) % values,
-        step=_("Look in %(provider)s itself before doing anything else.") % values,
-        tone="alarm",
-    )
-
-
-def _booking_settled(booking: Booking) -> Outcome:
-    values = {"name": person(booking.settled_by), "time": moment(booking.settled_at)}
-    is_done = booking.why == JUDGED_DONE
-    return Outcome(
-        title=_("Settled by hand: done") if is_done else _("Settled by hand: not done"),
-        sentence=_("%(name)s found out that it is as asked for (%(time)s).") % values
-        if is_done
-        else _("%(name)s found out that nothing came of it (%(time)s).") % values,
-        step="",
-        tone="neutral",
-    )
-
-
-def booking_silence(booking: Booking) -> str:
-    """What it means for *booking* that no worker runs."""
-    match Booking.State(booking.state):
-        case Booking.State.REQUESTED:
-            what = _("Nothing was sent, and from %(end)s on nothing will be.") % {
-                "end": clock(booking.expires_at)
-            }
-        case Booking.State.SENDING:
-            what = _("What came of it is checked as soon as it is back.")
-        case _:
-            what = _("Nothing is checked until it is back.")
-    return _("The worker is not running. %(what)s Tell an administrator.") % {"what": what}
-
-
-_BOOKING_OUTCOMES: Mapping[BookingState, Callable[[Booking], Outcome]] = {
-    Booking.State.REQUESTED: _booking_requested,
-    Booking.State.SENDING: _booking_sending,
-    Booking.State.CONFIRMED: _booking_done,
-    Booking.State.AWAITS_CONFIRMATION: _booking_noted,
-    Booking.State.REFUSED: _booking_refused,
-    Booking.State.NOT_SENT: _booking_not_sent,
-    Booking.State.WITHDRAWN: _booking_withdrawn,
-    Booking.State.UNKNOWN: _booking_unknown,
-    Booking.State.NEEDS_HUMAN: _booking_needs_human,
-    Booking.State.SETTLED: _booking_settled,
-}
-
-
-def asked_time(booking: Booking) -> str:
-    """The time that *booking* asks for, on the desk's clock, or its day and session."""
-    if session := booking.wish.get("session", ""):
-        day = booking.starts_at.astimezone(booking.connection.zone).date()
-        return facts_time((day.isoformat(), session, booking.wish.get("batch", "")))
-    return facts_time((booking.starts_at.isoformat(), booking.wish.get("ends_at") or ""))
-
-
-def facts_time(when: Sequence[str]) -> str:
-    """`Facts.when` in words: `Mon 23 Nov, 10:00–10:30`, or day and session."""  # noqa: RUF002
-    if len(when) == 3:
-        day, *lane = when
-        shown = day_short(date.fromisoformat(day))
-        return ", ".join(part for part in (shown, *lane) if part)
-    if len(when) != 2 or not when[0]:
-        return ""
-    start = timezone.localtime(datetime.fromisoformat(when[0]))
-    shown = moment_short(start)
-    if not when[1]:
-        return shown
-    end = timezone.localtime(datetime.fromisoformat(when[1]))
-    return f"{shown}–{end:%H:%M}"  # noqa: RUF001
-
-
-def move_consequence(appointment: Appointment, to: str) -> str:
-    """One sentence each: what moves, who moves along, and who is told."""
-    people = list(appointment.attendees.all())
-    values = {
-        "who": appointment.who,
-        "before": facts_time(facts_of(appointment).when),
-        "to": to,
-        "count": len(people),
-    }
-    what = _("Moves the appointment of %(who)s from %(before)s to %(to)s.") % values
-    if appointment.is_group or len(people) > 1:
-        what = (
-            ngettext(
-                "Moves the whole group, %(count)d person, from %(before)s to %(to)s. "
-                "Nobody can be moved alone.",
-                "Moves the whole group, all %(count)d people, from %(before)s to %(to)s. "
-                "Nobody can be moved alone.",
-                len(people),
-            )
-            % values
-        )
-    return f"{what} {_who_learns_of_change(appointment)}"
-
-
-def _who_learns_of_change(appointment: Appointment) -> str:
-    label = {"provider": appointment.connection.provider_label}
-    if appointment.capabilities.informs is Informs.ALL_PARTICIPANTS:
-        return _("%(provider)s presumably mails everyone concerned at once.") % label
-    return _("Whether %(provider)s tells anybody is not documented: ring them.") % label
-
-
-def confirm_consequence(appointment: Appointment) -> str:
-    """What confirming does, and who is told."""
-    what = _("Confirms the appointment of %(who)s on %(when)s.") % {
-        "who": appointment.who,
-        "when": when_short(appointment),
-    }
-    return f"{what} {_who_learns_of_change(appointment)}"
-
-
-def booking_conflict(found: BookingConflict, *, viewer: Any = None) -> str:
-    """Why nothing was recorded for *viewer*, and what to do."""
-    match found.kind:
-        case BookingConflictKind.STALE:
-            return _(
-                "This appointment changed since you opened it. Nothing was sent. "
-                "Look at it as it is now, then press the button again."
-            )
-        case BookingConflictKind.CHANGE_OPEN if found.booking is not None:
-            return change_open(found.booking, viewer=viewer)
-        case BookingConflictKind.CANCELLATION_OPEN if found.cancellation is not None:
-            return _("A cancellation of it is under way. %(asked)s") % {
-                "asked": _asked_before(found.cancellation, viewer=viewer)
-            }
-        case BookingConflictKind.CHANGE_OPEN | BookingConflictKind.CANCELLATION_OPEN:
-            return _("Something else is under way with this appointment. Nothing was sent.")
-        case BookingConflictKind.SERIES_OPEN:
-            return _(
-                "A cancellation that touches this series is under way. Nothing was sent; "
-                "wait for its outcome."
-            )
-        case BookingConflictKind.REBOOKED:
-            return _("A new appointment in place of this one was asked for before. Look there.")
-        case BookingConflictKind.ASKED_BEFORE:
-            return _("The same was asked for before, and its outcome is not known yet. Look there.")
-        case BookingConflictKind.NOT_LIVE:
-            return _("This appointment is not booked any more. Nothing was sent.")
-        case BookingConflictKind.NOT_PENDING:
-            return _("It is not pending any more, so there is nothing to confirm.")
-        case BookingConflictKind.PAST:
-            return _("This appointment has begun or is over. Nothing was sent.")
-        case BookingConflictKind.SWITCHED_OFF:
-            return _("This connection is switched off, so nothing was sent. Ask an administrator.")
-
-
-def change_open(booking: Booking, *, viewer: Any = None) -> str:
-    """That *booking* is being moved or confirmed, and by whom."""
-    values = {
-        "name": _("you") if booking.requested_by == viewer else person(booking.requested_by),
-        "when": at(booking.requested_at),
-    }
-    if booking.kind == Booking.Kind.MOVE:
-        asked = _("A move of this appointment was asked for by %(name)s %(when)s") % values
-    else:
-        asked = _("A confirmation of this appointment was asked for by %(name)s %(when)s") % values
-    if booking.state in UNSETTLED_BOOKINGS:
-        asked = _("%(asked)s, and its outcome is not known yet") % {"asked": asked}
-    return _("%(asked)s. Nothing else was sent; wait for its outcome.") % {"asked": asked}
-
-
-def rebooking_notice(booking: Booking) -> Notice:
-    """How far a rebooking is: what stands, and what is still to be done."""
-    match Booking.State(booking.state):
-        case Booking.State.CONFIRMED | Booking.State.SETTLED if booking.stands:
-            if booking.has_vanished:
-                return Notice(
-                    sentence=_(
-                        "The new appointment is not shown as booked any more. The old one is "
-                        "still booked: cancel it only if nothing is to take its place."
-                    ),
-                    tone="bad",
-                )
-            if booking.deviations:
-                return Notice(
-                    sentence=_(
-                        "The new appointment is not as asked for. The old one is still booked: "
-                        "cancel it only once you know which of the two is right."
-                    ),
-                    tone="bad",
-                )
-            if booking.appointment is None and booking.state == Booking.State.CONFIRMED:
-                return Notice(
-                    sentence=_(
-                        "The new appointment could not be read back yet. The old one is still "
-                        "booked: cancel it only once the new one is in the list."
-                    ),
-                    tone="warning",
-                )
-            return Notice(
-                sentence=_("Both are booked now: the new appointment, and the old one."),
-                tone="warning",
-            )
-        case Booking.State.AWAITS_CONFIRMATION:
-            return Notice(
-                sentence=_(
-                    "The new appointment waits for the person to confirm it. The old one is "
-                    "still booked: cancel it only once the new one is in the list."
-                ),
-                tone="warning",
-            )
-        case Booking.State.UNKNOWN | Booking.State.NEEDS_HUMAN:
-            return Notice(
-                sentence=_(
-                    "Nobody knows yet whether the new appointment is booked. The old one is "
-                    "still booked: do not cancel it."
-                ),
-                tone="warning",
-            )
-        case Booking.State.REQUESTED | Booking.State.SENDING:
-            return Notice(
-                sentence=_("The old appointment stays booked until the new one stands."),
-                tone="info",
-            )
-        case _:
-            return Notice(
-                sentence=_("There is no new appointment. The old one is still booked."),
-                tone="info",
-            )
-
-
-_BOOKING_EVENTS: Mapping[BookingEventKind, Promise] = {
-    BookingEventKind.ASKED: gettext_lazy("Asked for"),
-    BookingEventKind.CLAIMED: gettext_lazy("Sent to the provider"),
-    BookingEventKind.FOUND: gettext_lazy("Read: it is as asked for"),
-    BookingEventKind.FOUND_CHANGED: gettext_lazy("Read: it changed, so nothing was sent"),
-    BookingEventKind.FOUND_GONE: gettext_lazy("Read: no longer shown by the provider"),
-    BookingEventKind.TAKEN_BACK: gettext_lazy("Taken back"),
-    BookingEventKind.NOT_PERMITTED: gettext_lazy("Not permitted any more"),
-    BookingEventKind.LIFETIME_OVER: gettext_lazy("Waited too long to be sent"),
-    BookingEventKind.LOOK_REFUSED: gettext_lazy("Nothing was sent; it could not be"),
-    BookingEventKind.NOTHING_LEFT_US: gettext_lazy("Nothing was done; given up"),
-    BookingEventKind.PROVIDER_CONFIRMED: gettext_lazy("The provider said yes"),
-    BookingEventKind.PROVIDER_NOTED: gettext_lazy("Noted down; the person has to confirm"),
-    BookingEventKind.PROVIDER_REFUSED: gettext_lazy("Refused by the provider"),
-    BookingEventKind.UNCLEAR: gettext_lazy("No clear answer"),
-    BookingEventKind.LEASE_EXPIRED: gettext_lazy("The worker stopped while it was being sent"),
-    BookingEventKind.HANDED_OVER: gettext_lazy("Handed over to a person"),
-    BookingEventKind.SETTLED_BY_HAND: gettext_lazy("Settled by a person"),
-    BookingEventKind.READ_BACK: gettext_lazy("Read back and compared"),
-    BookingEventKind.ANSWERED_LATE: gettext_lazy("An answer came late"),
-    BookingEventKind.KEPT_BOTH: gettext_lazy("Both appointments are kept"),
-}
-
-
-def booking_event_sentence(event: BookingEvent, *, booking: Booking) -> str:
-    """One step of the history of *booking*, for the timeline."""
-    if event.event == BookingEventKind.READ_BACK and event.why:
-        return _("Read back: not as asked for")
-    if event.event == BookingEventKind.ASKED and booking.replaces_id:
-        return _("Asked to rebook")
-    if event.event == BookingEventKind.ASKED:
-        return _ASKED[Booking.Kind(booking.kind)]()
-    return str(_BOOKING_EVENTS[BookingEventKind(event.event)])
-
-
-_ASKED: Mapping[Booking.Kind, Callable[[], str]] = {
-    Booking.Kind.BOOK: lambda: _("Asked to book"),
-    Booking.Kind.MOVE: lambda: _("Asked to move"),
-    Booking.Kind.CONFIRM: lambda: _("Asked to confirm"),
-}
 
 
 # --- history ----------------------------------------------------------------------------------

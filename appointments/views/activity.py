@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
+from appointments.booking_wording import asked_time, booking_outcome, booking_title, booking_who
 from appointments.forms import ActivityForm
 from appointments.models import Appointment, Booking, Cancellation, Connection, WorkerPulse
 from appointments.models.appointments import day_start
@@ -32,17 +33,7 @@ from appointments.views.files import csv_stream
 from appointments.views.request import StaffRequest
 from appointments.views.rows import CHUNK
 from appointments.views.timeline import scope_words
-from appointments.wording import (
-    age,
-    asked_time,
-    booking_outcome,
-    booking_title,
-    booking_who,
-    in_a_word,
-    person,
-    state_choices,
-    when_short,
-)
+from appointments.wording import age, in_a_word, person, state_choices, when_short
 
 PAGE_SIZE = 50
 LONGEST_LIST = 200

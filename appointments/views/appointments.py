@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from appointments.booking_wording import rebooking_notice
 from appointments.days import day_short
 from appointments.forms import FilterForm, Range, TagForm
 from appointments.models import Appointment, Booking, Cancellation, Connection, WorkerPulse
@@ -54,7 +55,6 @@ from appointments.wording import (
     policy_notice,
     quota_notice,
     quota_used,
-    rebooking_notice,
     waiting_for_people,
 )
 

@@ -19,6 +19,15 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from appointments.booking_wording import (
+    asked_time,
+    booking_conflict,
+    booking_outcome,
+    booking_silence,
+    booking_title,
+    facts_time,
+    rebooking_notice,
+)
 from appointments.domain import ScheduleField, ScheduleRequest
 from appointments.forms import SCHEDULE_LABELS, ScheduleForm, VerdictForm
 from appointments.models import Appointment, Attendee, Booking, Connection, WorkerPulse
@@ -45,16 +54,7 @@ from appointments.views.polling import interval, knows, token_of
 from appointments.views.request import StaffRequest, see_other, wants_fragment
 from appointments.views.slots import CHOOSE, SHOW, chosen, slot_words, slots_form, wanted
 from appointments.views.timeline import of_booking
-from appointments.wording import (
-    asked_time,
-    booking_conflict,
-    booking_outcome,
-    booking_silence,
-    booking_title,
-    facts_time,
-    failure,
-    rebooking_notice,
-)
+from appointments.wording import failure
 
 MAY_VIEW = "appointments.view_appointment"
 MAY_SCHEDULE = "appointments.schedule_appointment"

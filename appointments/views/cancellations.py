@@ -23,6 +23,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from appointments.booking_wording import rebooking_notice
 from appointments.domain import Scope, Status
 from appointments.forms import EVERYBODY, FOLLOWING, THIS, CancellationForm, VerdictForm
 from appointments.models import (
@@ -68,7 +69,6 @@ from appointments.wording import (
     freshness,
     policy_notice,
     reason_reader,
-    rebooking_notice,
     removed_before,
     silence,
 )

@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from appointments.booking_wording import booking_conflict, confirm_consequence, move_consequence
 from appointments.domain import Slot
 from appointments.forms import ConfirmForm, MoveForm
 from appointments.models import Appointment, Booking
@@ -26,7 +27,7 @@ from appointments.views.bookings import MAY_SCHEDULE
 from appointments.views.request import StaffRequest, see_other
 from appointments.views.slots import SHOW, chosen, slot_words, slots_form, wanted
 from appointments.views.when import day_title, when
-from appointments.wording import booking_conflict, confirm_consequence, freshness, move_consequence
+from appointments.wording import freshness
 
 MOVE = "move"
 """What the button asks for that moves: all others only show."""

@@ -8,11 +8,12 @@ from datetime import datetime
 
 from django.utils.translation import gettext as _
 
+from appointments.booking_wording import asked_time, booking_event_sentence
 from appointments.domain import Scope
 from appointments.models import Appointment, Booking, Cancellation, ProviderAnswer, ProviderCall
 from appointments.models.bookings import BookingEventKind
 from appointments.models.cancellations import AnswerKind, Event
-from appointments.wording import asked_time, booking_event_sentence, event_sentence, person
+from appointments.wording import event_sentence, person
 
 _SHOWN_AS_CALLS = frozenset({Event.CLAIMED})
 """Steps that the call itself tells better."""

@@ -42,6 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without a browser: a failure in CI, elsewhere a skip that says what to install."""
     if CHROMIUM is not None or os.environ.get("CI"):
         return
+    # Not needed to run the portal, and nothing that pip could bring.
     skip = pytest.mark.skip(reason="NO BROWSER: install Chromium (apt install chromium) to run it")
     for item in items:
         if "tests/browser" in str(item.path):

@@ -26,6 +26,7 @@ SERVER = shutil.which("redis-server")
 QUICK = 2.0
 """Seconds in which a page must answer, Redis or no Redis."""
 
+# The portal does without Redis, so whoever has none can run the rest; in CI it is installed.
 needs_redis = pytest.mark.skipif(SERVER is None, reason="NO REDIS: install redis-server to run it")
 
 

@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from appointments.booking_wording import booking_conflict
 from appointments.domain import Refusal, Status
 from appointments.models import (
     Appointment,
@@ -34,7 +35,6 @@ from appointments.services.schedule import (
     ask_to_confirm,
     ask_to_move,
 )
-from appointments.wording import booking_conflict
 from tests.desk import Desk
 from tests.views.brackets import outside, speak_in_brackets, untranslated
 from tests.views.conftest import Book, make_connection
