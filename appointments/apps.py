@@ -3,11 +3,12 @@
 from django.apps import AppConfig
 from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import post_migrate
+from django.utils.translation import gettext_lazy
 
 
 class AppointmentsConfig(AppConfig):
     name = "appointments"
-    verbose_name = "Appointments"
+    verbose_name = gettext_lazy("Appointments")
 
     def ready(self) -> None:
         from appointments import checks, languages, roles

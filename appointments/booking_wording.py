@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from appointments.days import day_short, moment_short
-from appointments.domain import Informs
+from appointments.codes import in_words
+from appointments.days import day_long, day_short, hours, moment_short, place, weekday
+from appointments.domain import Facts, Informs, ScheduleRequest
+from appointments.forms import SCHEDULE_LABELS, branch_words
 from appointments.models import (
     Appointment,
     Booking,
     BookingEvent,
+    Connection,
 )
 from appointments.models.appointments import name_of
 from appointments.models.bookings import (
@@ -24,8 +28,14 @@ from appointments.models.bookings import (
     BookingEventKind,
     BookingState,
 )
-from appointments.services.facts import facts_of
-from appointments.services.schedule import BookingConflict, BookingConflictKind
+from appointments.services.asked import Offered
+from appointments.services.clash import Clash
+from appointments.services.facts import booking_of
+from appointments.services.schedule import (
+    NOTHING_OFFERED,
+    BookingConflict,
+    BookingConflictKind,
+)
 from appointments.wording import (
     Notice,
     Outcome,
@@ -60,6 +70,8 @@ def booking_who(booking: Booking) -> str:
 
 def booking_outcome(booking: Booking) -> Outcome:
     """The state of a request to book, to move or to confirm, in words."""
+    if booking.is_contradicted:
+        return _booking_contradicted(booking)
     return _BOOKING_OUTCOMES[Booking.State(booking.state)](booking)
 
 
@@ -67,7 +79,7 @@ def _booking_values(booking: Booking) -> dict[str, str]:
     return {
         "provider": booking.connection.provider_label,
         "asked": asked_time(booking),
-        "before": facts_time(booking.expected.get("when", ())),
+        "before": time_before(booking),
         "shown": facts_time(booking.shown),
     }
 
@@ -109,19 +121,8 @@ def _booking_done(booking: Booking) -> Outcome:
         sentence = _("%(provider)s shows %(shown)s, as asked for.") % values
     else:
         sentence = _("%(provider)s said yes, but shows no time yet to compare yours with.") % values
-    step = "" if kind is Booking.Kind.BOOK else _told_of_change(booking)
+    step = _who_learns(booking.connection)
     return Outcome(title=title, sentence=sentence, step=step, tone="good")
-
-
-def _told_of_change(booking: Booking) -> str:
-    """What is documented of cancellations is not promised of anything else."""
-    values = _booking_values(booking)
-    if booking.connection.capabilities.informs is Informs.ALL_PARTICIPANTS:
-        return (
-            _("%(provider)s presumably mails the people concerned, but does not promise it.")
-            % values
-        )
-    return _("Whether %(provider)s tells anybody is not documented: ring the patient.") % values
 
 
 def _deviating(booking: Booking, values: Mapping[str, str]) -> Outcome:
@@ -300,6 +301,33 @@ def _booking_settled(booking: Booking) -> Outcome:
     )
 
 
+def _booking_contradicted(booking: Booking) -> Outcome:
+    values = _booking_values(booking) | {
+        "name": person(booking.settled_by),
+        "time": moment(booking.settled_at),
+    }
+    sentence = (
+        _(
+            "%(name)s had found out that nothing came of it (%(time)s), but %(provider)s shows an "
+            "appointment of this person at this time."
+        )
+        if booking.kind == Booking.Kind.BOOK
+        else _(
+            "%(name)s had found out that nothing came of it (%(time)s), but %(provider)s shows it "
+            "at %(asked)s."
+        )
+    )
+    return Outcome(
+        title=_("Settled as not done, but shown as done"),
+        sentence=sentence % values,
+        step=""
+        if booking.kept_both_at
+        else _("Look in %(provider)s itself, or ring the patient, before doing anything else.")
+        % values,
+        tone="neutral" if booking.kept_both_at else "alarm",
+    )
+
+
 def booking_silence(booking: Booking) -> str:
     """What it means for *booking* that no worker runs."""
     match Booking.State(booking.state):
@@ -331,17 +359,43 @@ _BOOKING_OUTCOMES: Mapping[BookingState, Callable[[Booking], Outcome]] = {
 def asked_time(booking: Booking) -> str:
     """The time that *booking* asks for, on the desk's clock, or its day and session."""
     if session := booking.wish.get("session", ""):
-        day = booking.starts_at.astimezone(booking.connection.zone).date()
-        return facts_time((day.isoformat(), session, booking.wish.get("batch", "")))
+        zone = booking.connection.zone
+        day = booking.starts_at.astimezone(zone).date()
+        lane = (day.isoformat(), session, booking.wish.get("batch", ""))
+        return facts_time(lane, window=Offered.of(booking.wish).window, zone=zone)
     return facts_time((booking.starts_at.isoformat(), booking.wish.get("ends_at") or ""))
 
 
-def facts_time(when: Sequence[str]) -> str:
-    """`Facts.when` in words: `Mon 23 Nov, 10:00–10:30`, or day and session."""  # noqa: RUF002
+def time_before(booking: Booking) -> str:
+    """When what *booking* changes was at first."""
+    opens = [time.fromisoformat(one) for one in booking.expected.get("window", ())]
+    return facts_time(
+        booking.expected.get("when", ()),
+        window=(opens[0], opens[1]) if len(opens) == 2 else None,
+        zone=booking.connection.zone,
+    )
+
+
+def facts_time(
+    when: Sequence[str],
+    *,
+    window: tuple[time, time] | None = None,
+    zone: ZoneInfo | None = None,
+) -> str:
+    """
+    `Facts.when` in words: `Mon 23 Nov, 10:00–10:30`, or day and session.
+
+    With *window*, also its hours, which are meant in *zone*: on the desk's clock, and behind it
+    the practice's.
+    """  # noqa: RUF002
     if len(when) == 3:
-        day, *lane = when
-        shown = day_short(date.fromisoformat(day))
-        return ", ".join(part for part in (shown, *lane) if part)
+        first, session, batch = when
+        lane = [in_words(session), batch]
+        day = date.fromisoformat(first)
+        if window is not None:
+            day, shown = _hours_here(day, window, zone=zone or timezone.get_default_timezone())
+            lane.append(shown)
+        return name_of(", ".join(part for part in (day_short(day), *lane) if part))
     if len(when) != 2 or not when[0]:
         return ""
     start = timezone.localtime(datetime.fromisoformat(when[0]))
@@ -352,13 +406,24 @@ def facts_time(when: Sequence[str]) -> str:
     return f"{shown}–{end:%H:%M}"  # noqa: RUF001
 
 
+def _hours_here(day: date, window: tuple[time, time], *, zone: tzinfo) -> tuple[date, str]:
+    """Day and hours on the desk's clock: `05:30–08:00 (10:00–12:30 Kolkata)`."""  # noqa: RUF002
+    there = [datetime.combine(day, one, tzinfo=zone) for one in window]
+    here = [timezone.localtime(one) for one in there]
+    shown = hours(*here)
+    if here[0].utcoffset() != there[0].utcoffset():
+        other_day = f"{weekday(day)} " if here[0].date() != day else ""
+        shown = f"{shown} ({other_day}{hours(*there)} {place(str(zone))})"
+    return here[0].date(), shown
+
+
 def move_consequence(appointment: Appointment, to: str) -> str:
     """One sentence each: what moves, who moves along, and who is told."""
     people = list(appointment.attendees.all())
     values = {
         "who": appointment.who,
-        "before": facts_time(facts_of(appointment).when),
-        "to": to,
+        "before": _when_of(appointment),
+        "to": name_of(to),
         "count": len(people),
     }
     what = _("Moves the appointment of %(who)s from %(before)s to %(to)s.") % values
@@ -373,14 +438,167 @@ def move_consequence(appointment: Appointment, to: str) -> str:
             )
             % values
         )
-    return f"{what} {_who_learns_of_change(appointment)}"
+    return f"{what} {_who_learns(appointment.connection)}"
 
 
-def _who_learns_of_change(appointment: Appointment) -> str:
-    label = {"provider": appointment.connection.provider_label}
-    if appointment.capabilities.informs is Informs.ALL_PARTICIPANTS:
+def _when_of(appointment: Appointment) -> str:
+    booking = booking_of(appointment)
+    zone = appointment.connection.zone
+    return facts_time(Facts.of(booking).when, window=booking.window, zone=zone)
+
+
+def _who_learns(connection: Connection) -> str:
+    """
+    As true before as after: a review and its outcome say it in the same words.
+
+    What is documented of cancellations is not promised of anything else.
+    """
+    label = {"provider": connection.provider_label}
+    if connection.capabilities.informs is Informs.ALL_PARTICIPANTS:
         return _("%(provider)s presumably mails everyone concerned at once.") % label
     return _("Whether %(provider)s tells anybody is not documented: ring them.") % label
+
+
+def booking_consequence(
+    connection: Connection,
+    request: ScheduleRequest,
+    offered: Offered,
+    *,
+    replaces: Appointment | None = None,
+) -> str:
+    """What will be asked of which provider, what becomes of the old one, and who is told."""
+    values = {
+        "provider": connection.provider_label,
+        "account": connection.name,
+        "who": _person_asked_for(request),
+        "what": name_of(", ".join(_asked_parts(connection, request, offered))),
+    }
+    sentences = [_("Asks %(provider)s (%(account)s) to book for %(who)s: %(what)s.") % values]
+    if theirs := _on_their_clock(request):
+        sentences.append(theirs)
+    if replaces is not None:
+        kept = {"when": _when_of(replaces), "provider": replaces.connection.provider_label}
+        sentences.append(
+            _(
+                "The old appointment (%(when)s at %(provider)s) stays booked until the new one "
+                "was read back; you cancel it yourself then."
+            )
+            % kept
+        )
+    sentences.append(_who_learns(connection))
+    return " ".join(sentences)
+
+
+def clash_sentence(clash: Clash) -> str:
+    """What stands at that time already."""
+    row = clash.appointment
+    values = {
+        "provider": row.connection.provider_label,
+        "when": _when_of(row),
+        "host": name_of(clash.host),
+        "who": row.who,
+    }
+    if not clash.person:
+        return _("%(host)s has %(who)s at that time: %(when)s (%(provider)s).") % values
+    parts = [values["when"], name_of(row.title) if row.title else ""]
+    if row.is_with:
+        parts.append(_("with %(host)s") % {"host": name_of(row.is_with)})
+    what = ", ".join(part for part in parts if part)
+    values |= {"who": name_of(clash.person), "what": what}
+    return _("%(who)s already has an appointment at that time: %(what)s (%(provider)s).") % values
+
+
+def _person_asked_for(request: ScheduleRequest) -> str:
+    if request.name or request.email or not request.customer_id:
+        return name_of(request.name or request.email)
+    return _("customer number %(number)s") % {"number": name_of(request.customer_id)}
+
+
+def _asked_parts(
+    connection: Connection, request: ScheduleRequest, offered: Offered
+) -> Iterator[str]:
+    """What, with whom, where and when, as far as it was asked for."""
+    if what := request.title or offered.service or request.service:
+        yield name_of(what)
+    if host := offered.host or request.host:
+        yield _("with %(host)s") % {"host": name_of(host)}
+    if request.location:
+        yield value_words("location", request.location)
+    if request.branch:
+        yield value_words("branch", request.branch)
+    yield from when_asked(connection, request, offered)
+
+
+def when_asked(connection: Connection, request: ScheduleRequest, offered: Offered) -> Iterator[str]:
+    """The time asked for, or its window, on the desk's clock, and perhaps the practice's."""
+    zone = connection.zone
+    desk = timezone.get_default_timezone_name()
+    if request.session and offered.window is not None:
+        window = offered.hours_on(request.starts_at, zone=zone)
+        opens, closes = (timezone.localtime(one) for one in window)
+        yield f"{_day(opens.date())}, {value_words('session', request.session)}"
+        yield f"{hours(opens, closes)} ({desk})"
+        if opens.utcoffset() != opens.astimezone(zone).utcoffset():
+            yield _in_zone(opens, closes, zone=zone)
+        return
+    start = timezone.localtime(request.starts_at)
+    span = f"{start:%H:%M}"
+    if request.ends_at is not None:
+        span = hours(start, timezone.localtime(request.ends_at))
+    yield f"{_day(start.date())}, {span} ({desk})"
+    if start.utcoffset() != start.astimezone(zone).utcoffset():
+        yield _in_zone(start, request.ends_at, zone=zone)
+    if request.ends_at is None and offered.minutes:
+        end = timezone.localtime(request.starts_at + timedelta(minutes=offered.minutes))
+        yield _("usually until %(end)s") % {"end": f"{end:%H:%M}"}
+    if request.session:
+        yield value_words("session", request.session)
+
+
+def _day(day: date) -> str:
+    """With its year if it is another one: what is asked for far ahead may be a typing error."""
+    return day_long(day, year=day.year != timezone.localdate().year)
+
+
+def _in_zone(start: datetime, end: datetime | None, *, zone: tzinfo) -> str:
+    """*start* and *end* on the clock of *zone*, with the day if it is another one there."""
+    there = start.astimezone(zone)
+    span = f"{there:%H:%M}" if end is None else hours(there, end.astimezone(zone))
+    day = f"{weekday(there)} " if there.date() != start.date() else ""
+    return _("%(when)s in %(zone)s") % {"when": f"{day}{span}", "zone": zone}
+
+
+def _on_their_clock(request: ScheduleRequest) -> str:
+    """The start on the clock of the person, where the provider is told one."""
+    if not request.time_zone or request.session:
+        return ""
+    here, zone = timezone.localtime(request.starts_at), ZoneInfo(request.time_zone)
+    if here.utcoffset() == here.astimezone(zone).utcoffset():
+        return ""
+    there = _in_zone(here, request.ends_at, zone=zone)
+    return _("On their own clock that is %(when)s.") % {"when": there}
+
+
+def wish_words(wish: Mapping[str, Any], offered: Offered) -> list[tuple[str, str]]:
+    """Each field that *wish* fills, but for the time, with its label."""
+    return [
+        (str(label), value_words(name, wish[name], offered))
+        for name, label in SCHEDULE_LABELS.items()
+        if name not in ("starts_at", "ends_at") and wish.get(name)
+    ]
+
+
+def value_words(name: str, value: str, offered: Offered = NOTHING_OFFERED) -> str:
+    """One field of what was asked for, by the name that the form had for it."""
+    match name:
+        case "service" | "host":
+            return getattr(offered, name) or value
+        case "location" | "session":
+            return in_words(value)
+        case "branch":
+            return branch_words(value)
+        case _:
+            return value
 
 
 def confirm_consequence(appointment: Appointment) -> str:
@@ -389,7 +607,7 @@ def confirm_consequence(appointment: Appointment) -> str:
         "who": appointment.who,
         "when": when_short(appointment),
     }
-    return f"{what} {_who_learns_of_change(appointment)}"
+    return f"{what} {_who_learns(appointment.connection)}"
 
 
 def booking_conflict(found: BookingConflict, *, viewer: Any = None) -> str:
@@ -417,6 +635,21 @@ def booking_conflict(found: BookingConflict, *, viewer: Any = None) -> str:
             return _("A new appointment in place of this one was asked for before. Look there.")
         case BookingConflictKind.ASKED_BEFORE:
             return _("The same was asked for before, and its outcome is not known yet. Look there.")
+        case BookingConflictKind.BOOKED_BEFORE:
+            return _(
+                "Exactly this was asked for from here before, and it may stand, so nothing was "
+                "sent. Look there."
+            )
+        case BookingConflictKind.FORM_USED:
+            return _(
+                "An appointment was asked for from this form before: see how it goes. What "
+                "stands here would be another one."
+            )
+        case BookingConflictKind.NOT_REVIEWED:
+            return _(
+                "This is not what you looked at last, so nothing was sent. Look at it as it is "
+                "now, then press the button again."
+            )
         case BookingConflictKind.NOT_LIVE:
             return _("This appointment is not booked any more. Nothing was sent.")
         case BookingConflictKind.NOT_PENDING:
@@ -429,6 +662,14 @@ def booking_conflict(found: BookingConflict, *, viewer: Any = None) -> str:
 
 def rebooking_notice(booking: Booking) -> Notice:
     """How far a rebooking is: what stands, and what is still to be done."""
+    if booking.is_contradicted:
+        return Notice(
+            sentence=_(
+                "The new appointment is shown after all. The old one is still booked: cancel it "
+                "only once you know which of the two is right."
+            ),
+            tone="bad",
+        )
     match Booking.State(booking.state):
         case Booking.State.CONFIRMED | Booking.State.SETTLED if booking.stands:
             if booking.has_vanished:
@@ -508,6 +749,9 @@ _BOOKING_EVENTS: Mapping[BookingEventKind, Promise] = {
     BookingEventKind.READ_BACK: gettext_lazy("Read back and compared"),
     BookingEventKind.ANSWERED_LATE: gettext_lazy("An answer came late"),
     BookingEventKind.KEPT_BOTH: gettext_lazy("Both appointments are kept"),
+    BookingEventKind.ACCEPTED: gettext_lazy("Left as the provider shows it"),
+    BookingEventKind.CONTRADICTED: gettext_lazy("Shown as done by the provider after all"),
+    BookingEventKind.AGREED: gettext_lazy("Not shown as done any more"),
 }
 
 

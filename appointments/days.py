@@ -8,7 +8,7 @@ that a further language needs nothing but its catalog.
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, time
 
 from django.utils.dateformat import format as written
 from django.utils.translation import pgettext
@@ -54,6 +54,16 @@ def moment_long(at: datetime) -> str:
 def moment_year(at: datetime) -> str:
     """`3 Nov 2026, 10:42`."""
     return f"{day_year(at)}, {at:%H:%M}"
+
+
+def hours(first: time | datetime, last: time | datetime) -> str:
+    """`09:00–11:00`."""  # noqa: RUF002
+    return f"{first:%H:%M}–{last:%H:%M}"  # noqa: RUF001
+
+
+def place(zone: str) -> str:
+    """The name of *zone* as people say it: `Kolkata`."""
+    return zone.rpartition("/")[2].replace("_", " ")
 
 
 def stamp(at: datetime) -> str:

@@ -10,7 +10,8 @@ import contextlib
 import json
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
@@ -20,9 +21,11 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.utils.timezone import get_default_timezone_name
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from appointments.codes import in_words
 from appointments.domain import (
     Capabilities,
     RescheduleRequest,
@@ -36,6 +39,7 @@ from appointments.models import Appointment, Attendee, ReasonPreset
 from appointments.models.appointments import LONGEST_TAG, is_sought
 from appointments.models.feeds import MOST_FEEDS
 from appointments.models.filters import LONGEST_NAME, MOST_FILTERS
+from appointments.services.asked import Offered
 from appointments.services.batch import TYPED_ABOVE
 from appointments.services.cancel import Wish, series_key
 from appointments.services.facts import booking_of
@@ -43,6 +47,8 @@ from appointments.services.schedule import MoveWish, Offers
 
 EVERYBODY = "all"
 THIS, FOLLOWING = "this", "following"
+LONGEST_CHOICE = 200
+"""Characters that are kept of what a choice was called."""
 KEPT_REASON_LIMIT = 1000
 """Longest reason and note that stay with us, in UTF-16 units."""
 
@@ -114,6 +120,11 @@ class Range(models.TextChoices):
     MONTH = "month", gettext_lazy("30 days")
 
 
+UNSETTLED = "unsettled"
+OUTCOME_UNKNOWN = gettext_lazy("Outcome unknown")
+"""In the place of a status: of what was asked for, nobody knows yet what became."""
+
+
 class FilterForm(forms.Form):
     """
     What the list shows, as it stands in the address.
@@ -138,6 +149,7 @@ class FilterForm(forms.Form):
             (Status.CANCELLED.value, gettext_lazy("Cancelled")),
             (Status.COMPLETED.value, gettext_lazy("Completed")),
             (Status.GONE.value, gettext_lazy("No longer listed")),
+            (UNSETTLED, OUTCOME_UNKNOWN),
         ],
     )
 
@@ -324,6 +336,7 @@ class CancellationForm(WithPresets):
             "required": gettext_lazy("The provider needs the address it was booked with."),
             "invalid": gettext_lazy("This is not an e-mail address."),
         },
+        widget=forms.EmailInput(attrs={"aria-describedby": "id_email_error email-from email-for"}),
     )
     form_key = forms.UUIDField(widget=forms.HiddenInput)
     version = forms.CharField(widget=forms.HiddenInput, max_length=16, required=False)
@@ -378,8 +391,9 @@ class CancellationForm(WithPresets):
             del self.fields["note"]
 
     def _shape_targets(self, appointment: Appointment) -> None:
-        """A group is asked whom, a single booking whether the later ones too."""
-        if not (appointment.is_group and self.capabilities.one_attendee):
+        """A group of several is asked whom, a single booking whether the later ones too."""
+        is_choice = appointment.is_group and len(self.people) != 1
+        if not (is_choice and self.capabilities.one_attendee):
             del self.fields["attendee"]
         else:
             self.fields["attendee"].choices = [  # type: ignore[attr-defined]
@@ -407,6 +421,12 @@ class CancellationForm(WithPresets):
     def clean(self) -> dict[str, Any]:
         self.take_preset()
         return self.cleaned_data
+
+    def focus_on_error(self) -> None:
+        """Begin where something has to be mended, also where no script puts the focus there."""
+        if wrong := next((name for name in self.fields if name in self.errors), ""):
+            self.fields["reason"].widget.attrs.pop("autofocus", None)
+            self.fields[wrong].widget.attrs["autofocus"] = True
 
     def chosen(self) -> tuple[Scope, Attendee | None] | None:
         """What is ticked now, valid or not; None while a group has nothing ticked."""
@@ -461,10 +481,15 @@ class BatchForm(WithPresets):
         *,
         appointments: Sequence[Appointment],
         presets: Sequence[ReasonPreset] = (),
+        typed: Mapping[str, str] | None = None,
     ) -> None:
-        """*appointments* are those that were chosen, whether they can be cancelled or not."""
+        """
+        *appointments* are those that were chosen, whether they can be cancelled or not; *typed* is
+        what was written for an earlier batch.
+        """
         self.presets = presets
-        super().__init__(data, initial={"form_key": uuid.uuid4(), "reason": self.ready_reason})
+        first = {"form_key": uuid.uuid4(), "reason": self.ready_reason}
+        super().__init__(data, initial=first | dict(typed or {}))
         self.shape_presets()
         limits = (one.capabilities.reason_limit for one in appointments)
         self.reason_limit = min(filter(None, limits), default=KEPT_REASON_LIMIT)
@@ -525,13 +550,14 @@ def _ticked_rows(data: Any) -> Iterable[tuple[int, str]]:
 class ActivityForm(forms.Form):
     """What the activity page shows; as in `FilterForm`, one wrong value spoils only itself."""
 
-    BOOKINGS = "bookings"
+    CANCELLATIONS, BOOKINGS = "cancellations", "bookings"
 
     kind = forms.ChoiceField(
         label=gettext_lazy("What was asked for"),
         required=False,
         choices=[
-            ("", gettext_lazy("Cancellations")),
+            ("", gettext_lazy("Everything")),
+            (CANCELLATIONS, gettext_lazy("Cancellations")),
             (BOOKINGS, gettext_lazy("New, moved and confirmed ones")),
         ],
     )
@@ -583,15 +609,13 @@ SCHEDULE_LABELS = {
     "branch": gettext_lazy("Branch"),
 }
 
+OF_THE_PERSON = frozenset({"customer_id", "name", "email", "phone", "time_zone"})
+"""Of these fields, those that say for whom; the others say what is booked and when."""
 
-_CHOICES = {
-    "google_conference": gettext_lazy("Google conference"),
-    "zoom_conference": gettext_lazy("Zoom conference"),
-    "gotomeeting_conference": gettext_lazy("GoToMeeting conference"),
-    "microsoft_teams_conference": gettext_lazy("Microsoft Teams conference"),
-    "webex_conference": gettext_lazy("Webex conference"),
-}
-"""Codes of providers that staff choose among; other choices are read as they are."""
+
+def branch_words(branch: str) -> str:
+    """No provider names its branches; the start of the id is what its own screens show."""
+    return _("Branch %(id)s") % {"id": branch[:8]}
 
 
 class NumberField(forms.CharField):
@@ -648,6 +672,8 @@ class ScheduleForm(forms.Form):
     """What one provider needs to book; its fields are those of its capabilities."""
 
     form_key = forms.UUIDField(widget=forms.HiddenInput)
+    slot = forms.CharField(required=False, widget=forms.HiddenInput)
+    """The slot that was chosen, as `SlotField` writes it."""
 
     def __init__(
         self,
@@ -666,41 +692,57 @@ class ScheduleForm(forms.Form):
         for one in capabilities.schedule_fields:
             self.fields[one.name] = self._field(one)
 
+    def parts(self) -> list[list[forms.BoundField]]:
+        """The fields as people ask for them: first what and when, then for whom."""
+        shown = self.visible_fields()
+        return [
+            [one for one in shown if (one.name in OF_THE_PERSON) is is_person]
+            for is_person in (False, True)
+        ]
+
     def _field(self, one: ScheduleField) -> forms.Field:
         common: dict[str, Any] = {"label": SCHEDULE_LABELS[one.name], "required": one.required}
         if one.name in ("starts_at", "ends_at"):
             return MomentField(zone=self.zone, **common)
+        if one.name in self._instead_of_a_number():
+            common["help_text"] = _("Name and e-mail, or the customer number")
         if one.name == "email":
             return forms.EmailField(**common)
         if choices := self._choices(one):
             return forms.ChoiceField(choices=[("", "—"), *choices], **common)
-        validators = [_whole(one.pattern)] if one.pattern else []
         if one.name == "phone" and one.pattern:
-            return NumberField(max_length=300, validators=validators, **common)
+            common["help_text"] = _("With the country code: +31 6 12345678")
+            wrong = _("Write it with the country code, as +31 6 12345678.")
+            return NumberField(max_length=300, validators=[_whole(one.pattern, wrong)], **common)
+        validators = [_whole(one.pattern)] if one.pattern else []
         return forms.CharField(max_length=300, validators=validators, **common)
+
+    def _instead_of_a_number(self) -> frozenset[str]:
+        """Fields of which a customer's number is worth the others, where there is one."""
+        either = frozenset({"customer_id", "name", "email"})
+        return either if "customer_id" in self.names else frozenset()
 
     def _choices(self, one: ScheduleField) -> list[Any]:
         if one.choices:
-            return [(value, _CHOICES.get(value, value)) for value in one.choices]
+            return [(value, in_words(value)) for value in one.choices]
         match one.name:
             case "service":
                 return [(one.external_id, one.name) for one in self.offers.services]
             case "host":
-                return [
-                    (service.name, [(host, self._host_name(host)) for host in service.hosts])
-                    for service in self.offers.services
-                    if service.hosts
-                ]
+                return self._hosts()
             case "branch":
-                # No provider names its branches; the start of the id is what its own screens show.
-                return [(one, _("Branch %(id)s") % {"id": one[:8]}) for one in self.offers.branches]
+                return [(one, branch_words(one)) for one in self.offers.branches]
             case "time_zone":
-                return [(name, name) for name in _zone_names()]
+                near = dict.fromkeys([self.zone.key, get_default_timezone_name()])
+                return [(name, name) for name in (*near, *_zone_names(besides=tuple(near)))]
             case _:
                 return []
 
-    def _host_name(self, host: str) -> str:
-        return self.offers.host_names.get(host, host)
+    def _hosts(self) -> list[tuple[str, str]]:
+        """Each host once, however many services there are to book with them."""
+        hosts = {host for service in self.offers.services for host in service.hosts}
+        named = ((host, self.offers.host_names.get(host, host)) for host in hosts)
+        return sorted(named, key=lambda one: (one[1].casefold(), one[0]))
 
     def clean(self) -> dict[str, Any]:
         values = self.cleaned_data
@@ -722,18 +764,33 @@ class ScheduleForm(forms.Form):
                 self.add_error(name, _("Needed without a customer number."))
 
     def _check_host(self, values: dict[str, Any]) -> None:
-        service = next(
-            (one for one in self.offers.services if one.external_id == values.get("service")),
-            None,
-        )
-        host = values.get("host")
-        if service and service.hosts and host and host not in service.hosts:
-            self.add_error("host", _("Cannot be booked for “%(what)s”.") % {"what": service.name})
+        host, service = values.get("host", ""), values.get("service", "")
+        if (wrong := self.offers.not_with(host, service=service)) is not None:
+            self.add_error("host", _("Cannot be booked for “%(what)s”.") % {"what": wrong.name})
 
     def wish(self) -> ScheduleRequest:
         """What to book; only of a valid form."""
         values = {name: self.cleaned_data[name] for name in self.names}
         return ScheduleRequest(**{name: value for name, value in values.items() if value})
+
+    def offered(self) -> Offered:
+        """What the form called it; only of a valid form."""
+        wish = self.wish()
+        slot = chosen_window(self.cleaned_data["slot"], start=wish.starts_at, session=wish.session)
+        if slot is not None and slot.branch not in ("", wish.branch):
+            slot = None
+        named = offered_in(
+            slot, zone=self.zone, service=self._name_of("service"), host=self._name_of("host")
+        )
+        return replace(named, minutes=self.offers.minutes.get(wish.service, 0))
+
+    def _name_of(self, name: str) -> str:
+        """What the choice of *name* is called; empty where its id is all there is."""
+        field, value = self.fields.get(name), self.cleaned_data.get(name, "")
+        if not isinstance(field, forms.ChoiceField):
+            return ""
+        label = str(dict(field.choices).get(value, ""))  # type: ignore[arg-type]
+        return label[:LONGEST_CHOICE] if label != value else ""
 
 
 class SlotsForm(forms.Form):
@@ -749,6 +806,14 @@ class SlotsForm(forms.Form):
         self.fields["slots_days"] = forms.TypedChoiceField(
             label=_("Days"), coerce=int, choices=[(one, str(one)) for one in sorted(days)]
         )
+
+
+def _is_text(value: object) -> bool:
+    """Whether *value* is a text that pages and databases can hold: JSON may spell out others."""
+    return isinstance(value, str) and not _NOT_KEPT.search(value)
+
+
+_NOT_KEPT = re.compile("[\0\ud800-\udfff]")
 
 
 class SlotField(forms.JSONField):
@@ -767,8 +832,11 @@ class SlotField(forms.JSONField):
         Raises:
             ValidationError: it is none of ours.
         """
-        given = super().clean(value)
-        if not isinstance(given, dict) or not all(isinstance(one, str) for one in given.values()):
+        try:
+            given = super().clean(value)
+        except (ValueError, RecursionError) as error:  # numbers too long, lists too deep
+            raise ValidationError(_("This time cannot be read. Choose again.")) from error
+        if not isinstance(given, dict) or not all(_is_text(one) for one in given.values()):
             raise ValidationError(_("This time cannot be read. Choose again."))
         try:
             starts_at = datetime.fromisoformat(given.get("starts_at", ""))
@@ -780,6 +848,24 @@ class SlotField(forms.JSONField):
             raise ValidationError(_("This time cannot be read. Choose again."))
         texts = {name: given.get(name, "")[:300] for name in _SLOT_TEXTS}
         return Slot(starts_at=starts_at, ends_at=ends_at, **texts)
+
+
+def chosen_window(written: str, *, start: datetime, session: str) -> Slot | None:
+    """The window that was chosen, if it is what *start* and *session* ask for."""
+    try:
+        slot = SlotField().clean(written)
+    except ValidationError:
+        return None
+    is_in = slot.ends_at is not None and slot.starts_at <= start <= slot.ends_at
+    return slot if slot.is_window and is_in and slot.session == session else None
+
+
+def offered_in(slot: Slot | None, *, zone: ZoneInfo, service: str = "", host: str = "") -> Offered:
+    """What the form showed: the window *slot*, if one was chosen, and the names."""
+    if slot is None or slot.ends_at is None:
+        return Offered(service=service, host=host)
+    starts, ends = (one.astimezone(zone).time() for one in (slot.starts_at, slot.ends_at))
+    return Offered(service=service, host=host, window=(starts, ends), batch=slot.batch)
 
 
 _SLOT_TEXTS = ("session", "batch", "branch", "service", "host")
@@ -801,6 +887,7 @@ class MoveForm(ConfirmForm):
 
     session = forms.CharField(max_length=100, required=False, widget=forms.HiddenInput)
     batch = forms.CharField(max_length=100, required=False, widget=forms.HiddenInput)
+    slot = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, appointment: Appointment) -> None:
         super().__init__(data, appointment=appointment)
@@ -836,6 +923,15 @@ class MoveForm(ConfirmForm):
         """Where to move it; only of a valid form."""
         return self._wish(self.cleaned_data["starts_at"])
 
+    def offered(self) -> Offered:
+        """The window it is moved into; only of a valid form."""
+        return offered_in(self.chosen_slot(), zone=self.appointment.connection.zone)
+
+    def chosen_slot(self) -> Slot | None:
+        """The window that was chosen; None of what was typed."""
+        wish = self.wish()
+        return chosen_window(self.cleaned_data["slot"], start=wish.starts_at, session=wish.session)
+
     def _wish(self, start: datetime) -> MoveWish:
         values = self.cleaned_data
         return MoveWish(
@@ -843,15 +939,20 @@ class MoveForm(ConfirmForm):
         )
 
 
+def _zone_names(*, besides: Container[str]) -> list[str]:
+    return [name for name in _all_zone_names() if name not in besides]
+
+
 @cache
-def _zone_names() -> list[str]:
+def _all_zone_names() -> list[str]:
     """Every zone this machine knows. Kept, since finding them walks through the file system."""
     return sorted(available_timezones())
 
 
-def _whole(pattern: str) -> RegexValidator:
+def _whole(pattern: str, wrong: str = "") -> RegexValidator:
     return RegexValidator(
-        re.compile(rf"\A(?:{pattern})\Z"), _("The provider does not take it in this form.")
+        re.compile(rf"\A(?:{pattern})\Z"),
+        wrong or _("The provider does not take it in this form."),
     )
 
 

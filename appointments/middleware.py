@@ -21,6 +21,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import resolve_url
 from django.utils.cache import patch_cache_control
 from django.utils.deprecation import MiddlewareMixin
+from django.views import csrf
 
 IDLE = timedelta(minutes=30)
 LONGEST = timedelta(hours=12)
@@ -65,13 +66,24 @@ class StaffOnlyMiddleware(LoginRequiredMiddleware):
         """
         if not request.htmx:  # type: ignore[attr-defined]
             return super().handle_no_permission(request, view_func)
-        query = urlencode({REDIRECT_FIELD_NAME: _page_behind(request)})
-        address = f"{resolve_url(settings.LOGIN_URL)}?{query}"
-        return HttpResponse(status=204, headers={"HX-Redirect": address})
+        return _login_instead(request)
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         patch_cache_control(response, no_store=True)
         return response
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Whoever has no valid token any more has no valid login either, and comes back with one."""
+    if request.htmx:  # type: ignore[attr-defined]
+        return _login_instead(request)
+    return csrf.csrf_failure(request, reason)
+
+
+def _login_instead(request: HttpRequest) -> HttpResponse:
+    query = urlencode({REDIRECT_FIELD_NAME: _page_behind(request)})
+    address = f"{resolve_url(settings.LOGIN_URL)}?{query}"
+    return HttpResponse(status=204, headers={"HX-Redirect": address})
 
 
 def _page_behind(request: HttpRequest) -> str:

@@ -15,13 +15,22 @@ from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from appointments.codes import in_words
 from appointments.days import day_month, day_short, moment_short
-from appointments.domain import Capabilities, Change, Informs, Refusal, Scope
+from appointments.domain import (
+    CancellationPolicy,
+    Change,
+    Informs,
+    Refusal,
+    Scope,
+    Status,
+)
 from appointments.models import (
     Appointment,
     Attendee,
@@ -32,17 +41,19 @@ from appointments.models import (
     CancellationEvent,
     Connection,
 )
+from appointments.models.appointments import name_of
 from appointments.models.bookings import (
     UNSETTLED_BOOKINGS,
 )
 from appointments.models.cancellations import UNSETTLED, Event, State, Verdict
 from appointments.models.connections import WARN_BEFORE_EXPIRY
-from appointments.services.batch import EMAIL_MISSING, Progress
+from appointments.services.batch import EMAIL_MISSING, OVER, Progress
 from appointments.services.cancel import Conflict, ConflictKind
+from appointments.services.facts import facts_of
 from appointments.services.lanes import COOLING_OFF, QUEUED, is_held
 from appointments.services.limits import Usage
 
-JUST = timedelta(minutes=10)
+JUST = timedelta(minutes=1)
 """How long ago something can have happened that people call "just" now."""
 
 
@@ -238,8 +249,16 @@ def _confirmed_title(cancellation: Cancellation) -> str:
             }
         case Scope.FOLLOWING:
             return _later_title(cancellation.later_ones)
+        case Scope.WHOLE if _was_declined(cancellation):
+            return _("Declined")
         case Scope.WHOLE:
             return _("Cancelled")
+
+
+def _was_declined(cancellation: Cancellation) -> bool:
+    """Whether it was pending when somebody asked to cancel it."""
+    is_pending = cancellation.facts.status == Status.PENDING
+    return is_pending and cancellation.appointment.capabilities.confirms_pending
 
 
 def _later_title(later_ones: Sequence[Mapping[str, object]] | None) -> str:
@@ -281,7 +300,15 @@ def _refused(cancellation: Cancellation) -> Outcome:
     reasons: Mapping[str, str] = {
         "credentials": _("%(provider)s does not accept our key.") % provider,
         "permission": _("Our key may not cancel at %(provider)s.") % provider,
-        "policy": _("The rules at %(provider)s do not allow it.") % provider,
+        "policy": " ".join(
+            filter(
+                None,
+                (
+                    _("The rules at %(provider)s do not allow it.") % provider,
+                    _broken_rule(cancellation),
+                ),
+            )
+        ),
         "email": _("%(provider)s did not accept it with this e-mail address.") % provider,
         "quota": _("The account at %(provider)s is used up for now.") % provider,
         "over": _("It is over at %(provider)s, so there is nothing left to cancel.") % provider,
@@ -424,21 +451,36 @@ _OUTCOMES: Mapping[State, Callable[[Cancellation], Outcome]] = {
 
 def informed(appointment: Appointment) -> str:
     """Who has been told of a confirmed cancellation, and whom to ring."""
-    provider = {"provider": appointment.connection.provider_label}
-    match appointment.capabilities.informs:
-        case Informs.ALL_PARTICIPANTS:
-            return _("%(provider)s mails the people concerned.") % provider
-        case Informs.PRESUMABLY_INVITEE:
-            return (
-                _("%(provider)s presumably mails the invitee, but does not promise it.") % provider
-            )
-        case Informs.NOT_DOCUMENTED:
-            return (
-                _("Whether %(provider)s tells anybody is not documented: ring the patient.")
-                % provider
-            )
-        case Informs.PROBABLY_NOBODY:
-            return _("%(provider)s may tell nobody: ring the patient.") % provider
+    if appointment.capabilities.informs is Informs.ALL_PARTICIPANTS:
+        provider = {"provider": appointment.connection.provider_label}
+        return _("%(provider)s mails the people concerned.") % provider
+    return who_is_told(appointment)
+
+
+def who_is_told(appointment: Appointment) -> str:
+    """Whom the provider tells of a cancellation, in the same words wherever it is said."""
+    sentence = {
+        Informs.ALL_PARTICIPANTS: _("%(provider)s mails everyone concerned at once."),
+        Informs.PRESUMABLY_INVITEE: _(
+            "%(provider)s presumably mails the invitee, but does not promise it: ring them."
+        ),
+        Informs.NOT_DOCUMENTED: _(
+            "Whether %(provider)s tells anybody is not documented: ring them."
+        ),
+        Informs.PROBABLY_NOBODY: _("%(provider)s may tell nobody: ring them."),
+    }[appointment.capabilities.informs]
+    return sentence % {"provider": appointment.connection.provider_label}
+
+
+def cancelled_with_earlier(earlier: Cancellation) -> str:
+    """Who took a later occurrence away, and with which: `by Anna de Boer, with Mon 30 Nov`."""
+    values = {"name": person(earlier.requested_by), "day": _day_of(earlier.appointment)}
+    return _("by %(name)s, with %(day)s") % values
+
+
+def with_earlier(earlier: Cancellation) -> str:
+    """The same for the timeline, which names the person by itself."""
+    return _("Cancelled with %(day)s and all later ones") % {"day": _day_of(earlier.appointment)}
 
 
 def silence(cancellation: Cancellation) -> str:
@@ -459,17 +501,48 @@ def silence(cancellation: Cancellation) -> str:
 
 
 def consequence(
-    appointment: Appointment, *, scope: Scope = Scope.WHOLE, attendee: Attendee | None = None
+    appointment: Appointment,
+    *,
+    scope: Scope = Scope.WHOLE,
+    attendee: Attendee | None = None,
+    later: Sequence[Appointment] = (),
 ) -> str:
-    """One sentence: what will happen to whom, who gets told, and that it is final."""
+    """
+    One sentence: what will happen to whom, who gets told, and that it is final.
+
+    *later* are the later ones that we know of, for `Scope.FOLLOWING`.
+    """
     people = list(appointment.attendees.all())
     return " ".join(
         (
-            _what_happens(appointment, people, scope=scope, attendee=attendee),
-            _who_is_told(appointment, people),
+            _what_happens(appointment, people, scope=scope, attendee=attendee, later=later),
+            who_is_told(appointment),
             _("This cannot be undone."),
         )
     )
+
+
+LATER_NAMED = 4
+"""Days of later occurrences that are named one by one."""
+
+
+def later_known(later: Sequence[Appointment]) -> str:
+    """How many later occurrences our copy has, and the first days of them."""
+    if not later:
+        return _("We know of no later ones.")
+    days = ", ".join(_day_of(one) for one in later[:LATER_NAMED])
+    if len(later) > LATER_NAMED:
+        days = f"{days}, …"
+    return ngettext(
+        "As far as we know, that is %(count)d later one: %(days)s.",
+        "As far as we know, these are %(count)d later ones: %(days)s.",
+        len(later),
+    ) % {"count": len(later), "days": days}
+
+
+def is_declined(appointment: Appointment) -> bool:
+    """Whether to cancel *appointment* is to decline what somebody asked for."""
+    return appointment.status == Status.PENDING and appointment.capabilities.confirms_pending
 
 
 def _what_happens(
@@ -478,6 +551,7 @@ def _what_happens(
     *,
     scope: Scope,
     attendee: Attendee | None,
+    later: Sequence[Appointment],
 ) -> str:
     when = when_short(appointment)
     if scope is Scope.ATTENDEE and attendee is not None:
@@ -487,10 +561,10 @@ def _what_happens(
             "when": when,
         }
     if scope is Scope.FOLLOWING:
-        return _("Cancels %(who)s on %(when)s and all later occurrences of the series.") % {
-            "who": appointment.who,
-            "when": when,
-        }
+        cancels = _(
+            "Cancels the appointment of %(who)s on %(when)s and all later ones of its series."
+        ) % {"who": appointment.who, "when": when}
+        return f"{cancels} {later_known(later)}"
     if appointment.is_group and not people:
         return _("Cancels the whole appointment on %(when)s for everybody booked.") % {"when": when}
     if appointment.is_group or len(people) > 1:
@@ -501,32 +575,57 @@ def _what_happens(
         ) % {"when": when, "count": len(people)}
     if not people:
         return _("Cancels “%(who)s” on %(when)s.") % {"who": appointment.who, "when": when}
-    return _("Cancels the appointment of %(who)s on %(when)s.") % {
-        "who": appointment.who,
-        "when": when,
-    }
+    values = {"who": appointment.who, "when": when}
+    if is_declined(appointment):
+        return _("Declines the appointment that %(who)s asked for on %(when)s.") % values
+    return _("Cancels the appointment of %(who)s on %(when)s.") % values
 
 
-def _who_is_told(appointment: Appointment, people: Sequence[Attendee]) -> str:
-    label = appointment.connection.provider_label
-    match appointment.capabilities.informs:
-        case Informs.ALL_PARTICIPANTS:
-            return _("%(provider)s mails everyone concerned at once.") % {"provider": label}
-        case Informs.PRESUMABLY_INVITEE:
-            return _("%(provider)s presumably mails the invitee.") % {"provider": label}
-        case Informs.NOT_DOCUMENTED:
-            return _("Whether %(provider)s tells anybody is not documented.") % {"provider": label}
-        case Informs.PROBABLY_NOBODY:
-            return _("%(provider)s may tell nobody: ring them.") % {"provider": label}
-
-
-def reason_reader(capabilities: Capabilities) -> str:
+def reason_reader(appointment: Appointment) -> str:
     """Who reads the reason, said beside the field."""
+    capabilities, connection = appointment.capabilities, appointment.connection
     if not capabilities.reason_reaches_provider:
+        if connection.capabilities.reason_reaches_provider:
+            return _("Kept here only: %(provider)s takes no reason for this kind of entry.") % {
+                "provider": connection.provider_label
+            }
         return _("Kept here only: this provider takes no reason.")
     if capabilities.informs is Informs.ALL_PARTICIPANTS:
-        return _("Mailed to the people concerned, unedited.")
-    return _("May be mailed to the invitee: write nothing you would not tell them.")
+        return _("Mailed to the people concerned word for word, not translated.")
+    return _(
+        "May be mailed to the invitee word for word, not translated: write nothing you would not "
+        "tell them."
+    )
+
+
+def email_source(appointment: Appointment, *, listed: Sequence[Attendee]) -> str:
+    """Where the address that is filled in comes from; *listed* are the people who have one."""
+    provider = {"provider": appointment.connection.provider_label}
+    if not listed:
+        return _("%(provider)s lists no address: ask which one it was booked with.") % provider
+    if len(listed) == 1:
+        return _("As %(provider)s lists it for %(name)s.") % (provider | {"name": listed[0].label})
+    each = (f"{one.label} ({name_of(one.email)})" for one in listed)
+    return _("%(provider)s lists several: %(each)s. Use the one that it was booked with.") % (
+        provider | {"each": ", ".join(each)}
+    )
+
+
+def email_of_case(appointment: Appointment, *, is_there: bool) -> str:
+    """The same where none was listed and the case behind the appointment was read."""
+    provider = {"provider": appointment.connection.provider_label}
+    if is_there:
+        return (
+            _(
+                "From the case at %(provider)s. It may have been booked with another address: "
+                "ask if in doubt."
+            )
+            % provider
+        )
+    return (
+        _("Neither the list nor the case at %(provider)s names one: ask which it was booked with.")
+        % provider
+    )
 
 
 def policy_notice(appointment: Appointment, *, now: datetime | None = None) -> Notice | None:
@@ -541,28 +640,67 @@ def policy_notice(appointment: Appointment, *, now: datetime | None = None) -> N
             % {"provider": label},
             tone="bad",
         )
-    left = appointment.starts_at_the_earliest - (now or timezone.now())
-    if left >= policy.notice:
+    rule = _too_late_by(appointment, policy, at=now or timezone.now())
+    if rule is None:
         return None
-    asks = {"provider": label, "notice": policy.notice / timedelta(hours=1)}
-    if appointment.starts_at is None and appointment.window_starts is None:
+    if not _begins_at_a_known_time(appointment):
         return Notice(
             sentence=_(
-                "The time of day is not known; %(provider)s asks for %(notice)d h and may refuse. "
-                "You can still try."
+                "The time of day is not known; %(provider)s asks for %(notice)s h of notice and "
+                "may refuse. You can still try."
             )
-            % asks,
+            % rule,
             tone="warning",
         )
-    hours = max(0, int(left / timedelta(hours=1)))
     return Notice(
-        sentence=_(
-            "%(left)d h left, %(provider)s asks for %(notice)d h. It will probably refuse; "
-            "you can still try."
-        )
-        % (asks | {"left": hours}),
+        sentence=capfirst(
+            _(
+                "%(left)s h left, %(provider)s asks for %(notice)s h. It will probably refuse; "
+                "you can still try."
+            )
+            % rule
+        ),
         tone="warning",
     )
+
+
+def _broken_rule(cancellation: Cancellation) -> str:
+    """Which of its rules a provider refused by, as far as we know them; empty if we do not."""
+    policy = cancellation.connection.known_policy
+    if policy is None:
+        return ""
+    if not policy.allowed:
+        return _("It allows no cancelling at all.")
+    row = cancellation.appointment
+    if facts_of(row).when != cancellation.facts.when:
+        return ""  # It was moved since, and what is left now is not what was left then.
+    rule = _too_late_by(row, policy, at=cancellation.settled_at or cancellation.requested_at)
+    if rule is None:
+        return ""
+    if not _begins_at_a_known_time(row):
+        return _("It asks for %(notice)s h of notice.") % rule
+    return capfirst(_("%(left)s h were left, it asks for %(notice)s h.") % rule)
+
+
+def _too_late_by(
+    appointment: Appointment, policy: CancellationPolicy, *, at: datetime
+) -> dict[str, str] | None:
+    """How much notice *policy* asks for and how much is left, in hours; None if it is enough."""
+    left = appointment.starts_at_the_earliest - at
+    if left >= policy.notice:
+        return None
+    hour = timedelta(hours=1)
+    notice = round(policy.notice / hour, 1)
+    return {
+        "provider": appointment.connection.provider_label,
+        "notice": number_format(int(notice) if notice.is_integer() else notice),
+        # Whole ones only: 23 h 50 min must not read like the 24 that are asked for.
+        "left": _("less than 1") if timedelta(0) < left < hour else str(max(0, left // hour)),
+    }
+
+
+def _begins_at_a_known_time(appointment: Appointment) -> bool:
+    return appointment.starts_at is not None or appointment.window_starts is not None
 
 
 def conflict(found: Conflict, *, viewer: Any = None) -> str:
@@ -596,6 +734,17 @@ def conflict(found: Conflict, *, viewer: Any = None) -> str:
             return _("The provider does not allow cancelling. Nothing was sent.")
         case ConflictKind.SWITCHED_OFF:
             return _("This connection is switched off, so nothing was sent. Ask an administrator.")
+
+
+def scope_words(scope: str, *, who: str = "") -> str:
+    """How much of a booking is to be taken away; of a group, of *who* if that is known."""
+    match Scope(scope):
+        case Scope.ATTENDEE:
+            return _("Only %(name)s") % {"name": who} if who else _("One person")
+        case Scope.FOLLOWING:
+            return _("This and all later occurrences")
+        case Scope.WHOLE:
+            return _("The whole appointment")
 
 
 def change_open(booking: Booking, *, viewer: Any = None) -> str:
@@ -677,28 +826,20 @@ def exclusion(code: str) -> str:
         ConflictKind.PAST: _("It is over; its provider cannot cancel it."),
         ConflictKind.POLICY_FORBIDS: _("Its provider does not allow cancelling."),
         ConflictKind.SWITCHED_OFF: _("Its connection is switched off."),
+        OVER: _("It is over already: tick it in the list if it is meant, too."),
         EMAIL_MISSING: _("Its provider needs the e-mail address: cancel it by itself."),
     }
     return words[code]
 
 
-def batch_told(connection: Connection) -> str:
-    """What cancelling appointments at *connection* means there."""
-    label, can = connection.provider_label, connection.capabilities
-    told = {
-        Informs.ALL_PARTICIPANTS: _("%(provider)s mails everyone concerned at once."),
-        Informs.PRESUMABLY_INVITEE: _("%(provider)s presumably mails the invitees."),
-        Informs.NOT_DOCUMENTED: _(
-            "Whether %(provider)s tells anybody is not documented: ring them."
-        ),
-        Informs.PROBABLY_NOBODY: _("%(provider)s may tell nobody: ring them."),
-    }[can.informs]
+def batch_told(appointment: Appointment) -> str:
+    """What cancelling *appointment*, and others of its kind, means at its provider."""
     reason = (
         _("The reason is sent along.")
-        if can.reason_reaches_provider
+        if appointment.capabilities.reason_reaches_provider
         else _("The reason stays here.")
     )
-    return f"{told % {'provider': label}} {reason}"
+    return f"{who_is_told(appointment)} {reason}"
 
 
 def batch_notice(batch: Batch, progress: Progress, *, is_paused: bool) -> Outcome:
@@ -775,7 +916,13 @@ def _batch_title(batch: Batch, progress: Progress, *, is_paused: bool) -> str:
             return _("All are cancelled")
         return _("Stopped") if batch.stopped_at else _("Ended; not all are cancelled")
     if batch.stopped_at:
-        return _("Stopped; the outcomes of what was sent are still coming in")
+        if not (out := progress.counts.get(State.SENDING, 0) + progress.unclear):
+            return _("Stopped")
+        return ngettext(
+            "Stopped; the outcome of %(count)d that was sent is still open",
+            "Stopped; the outcomes of %(count)d that were sent are still open",
+            out,
+        ) % {"count": out}
     if progress.waiting and is_paused:
         return _("Paused, waiting for you")
     if progress.waiting or progress.counts.get(State.SENDING, 0):
@@ -796,18 +943,20 @@ def _batch_tone(batch: Batch, progress: Progress, *, is_paused: bool) -> str:
     return "good" if _is_all_done(batch, progress) else "bad"
 
 
-def pause_sentence(lane: BatchLane) -> str:
-    """Why a batch goes on at the other connections only."""
+def pause_sentence(lane: BatchLane, *, is_unclear: bool) -> str:
+    """Why a batch goes on at the other connections only; *is_unclear* if an outcome there is."""
     provider = {"provider": lane.connection.provider_label}
+    unclear = _(
+        "Paused: %(provider)s did not answer clearly several times in a row. "
+        "What waits has not been sent."
+    )
+    then = _("Look at the unclear ones first.") if is_unclear else _("None is unclear any more.")
     return {
         "not_sent": _(
             "Paused: %(provider)s could not be reached several times in a row. "
             "What waits has not been sent."
         ),
-        "unknown": _(
-            "Paused: %(provider)s did not answer clearly several times in a row. "
-            "What waits has not been sent. Look at the unclear ones first."
-        ),
+        "unknown": f"{unclear} {then}",
         "busy": _(
             "Paused: %(provider)s is busy and asks to wait for longer than two minutes. "
             "What waits has not been sent."
@@ -848,6 +997,9 @@ _FAILURES: Mapping[str, Promise | str] = {
     "switched_off": gettext_lazy("The connection to %(provider)s is switched off."),
     "service_unknown": gettext_lazy("%(provider)s needs to know what is to be booked."),
     "host_unknown": gettext_lazy("%(provider)s needs to know with whom."),
+    "host_elsewhere": gettext_lazy(
+        "Whom you chose cannot be booked for this at %(provider)s, so nothing was asked for."
+    ),
     "session_missing": gettext_lazy("%(provider)s needs one of its windows."),
     "nothing_to_move": gettext_lazy("It is at this time already."),
     "not_permitted": gettext_lazy("Whoever asked for it may not do this any more."),
@@ -883,6 +1035,10 @@ def failing_notice(connection: Connection, *, now: datetime | None = None) -> No
         "cause": failure(health.failure, connection.provider_label),
         "since": capfirst(freshness(connection)),
     }
+    if health.read_at is not None:
+        # Whoever cancels is not misled by it: the dialog reads the booking anew.
+        shown = _("The list shows how it was at %(time)s.") % {"time": moment(health.read_at)}
+        sentence = f"{sentence} {shown}"
     if health.next_sync_at <= (now or timezone.now()):
         again = _("It is being tried again.")
         return Notice(sentence=f"{sentence} {again}", tone="bad")
@@ -1077,7 +1233,15 @@ def when_short(appointment: Appointment) -> str:
     if appointment.starts_at is not None:
         return moment_short(timezone.localtime(appointment.starts_at))
     day = day_short(appointment.day) if appointment.day else ""
-    return ", ".join(part for part in (day, appointment.session, appointment.batch) if part)
+    lane = (in_words(appointment.session), appointment.batch)
+    return ", ".join(part for part in (day, *lane) if part)
+
+
+def _day_of(appointment: Appointment) -> str:
+    """The day of a booking on the clock of the desk: `Mon 30 Nov`."""
+    if appointment.starts_at is not None:
+        return day_short(timezone.localtime(appointment.starts_at))
+    return day_short(appointment.day) if appointment.day else ""
 
 
 def age(period: timedelta) -> str:

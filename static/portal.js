@@ -210,11 +210,15 @@
     sentence.classList.remove("consequence-open");
   }
 
-  /** An address that the provider gave only now, unless one is typed already. */
+  /** An address that the provider gave only now, and where it is from, unless one is typed already. */
   function fillFromLook() {
-    const look = document.querySelector("#look[data-fill]");
-    const field = look && document.getElementById(look.dataset.fill);
-    if (field && !field.value) field.value = look.dataset.value;
+    const look = document.querySelector("#look[data-from]");
+    const [field, from] = ["id_email", "email-from"].map((id) => document.getElementById(id));
+    if (!look || !field || field.value) return;
+    field.value = look.dataset.email;
+    from.textContent = look.dataset.from;
+    from.dataset.of = look.dataset.email;
+    from.hidden = false;
   }
 
   /** Length as it is limited: in UTF-16 units, which is what `length` counts. */
@@ -250,6 +254,9 @@
   on("input", ({ target }) => {
     const place = target.id && document.querySelector(`[data-counter="${CSS.escape(target.id)}"]`);
     if (place) count(place);
+    // Where an address comes from is said of that one, and of no other that is typed instead.
+    const from = target.id === "id_email" && document.querySelector("#email-from[data-of]:not([data-of=''])");
+    if (from) from.hidden = target.value !== from.dataset.of;
   });
 
   // --- choosing several
@@ -298,7 +305,7 @@
       one.textContent = counted(words.appointments, count);
     }
     for (const one of document.querySelectorAll("[data-told]")) {
-      const here = `[name="row"][data-connection="${CSS.escape(one.dataset.told)}"]:checked`;
+      const here = `[name="row"][data-kind="${CSS.escape(one.dataset.told)}"]:checked`;
       one.textContent = form.querySelectorAll(here).length;
     }
   }
@@ -450,25 +457,37 @@
   let wantsFirst = false;
   const search = () => document.getElementById("id_q");
 
-  /** The nearest of the found ones that can be cancelled, once they are there. */
+  /** The nearest of the found ones that is to come and can be cancelled, once they are there. */
   function toFirst() {
     const shown = new URLSearchParams(location.search).get("q") ?? "";
     wantsFirst = shown !== search().value.trim();
     if (wantsFirst) return document.getElementById("filters").requestSubmit();
-    (document.querySelector(".row:has(.cancel-button) .who") ?? document.querySelector(".who"))?.focus();
+    const found = [".row:not(.past):has(.cancel-button) .who", ".row:not(.past) .who", ".who"];
+    found.map((one) => document.querySelector(one)).find(Boolean)?.focus();
   }
 
   on("keydown", (event) => {
     if (event.isComposing) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-      if (event.target.closest("#cancel-form, [data-keeps]")) event.target.form?.requestSubmit();
+      // A key that is held would press the button of the next page, which nobody has read yet.
+      if (event.repeat) return event.preventDefault();
+      const button = event.target.closest("form")?.querySelector("[data-ctrl-enter]");
+      if (button) button.form.requestSubmit(button);
+      else if (event.target.closest("#cancel-form, [data-keeps]")) event.target.form?.requestSubmit();
       return;
     }
     if (event.key === "Enter" && event.target === search()) {
       event.preventDefault();
       return toFirst();
     }
-    if (event.key === "Escape" && event.target === search() && !search().value) search().blur();
+    if (event.target === search() && !search().value) {
+      if (event.key === "Escape") search().blur();
+      // The search has the focus from the start, and nobody looks for a question mark.
+      if (event.key === "?") {
+        event.preventDefault();
+        return KEYS["?"]();
+      }
+    }
     if (event.ctrlKey || event.metaKey || event.altKey || dialog.open || help.open) return;
     if (event.target.closest("input, textarea, select, .strip")) return;
     if (event.key === "Escape" && openPath) return closePanel();

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import models
@@ -13,7 +14,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from appointments.domain import (
     LIVE,
@@ -61,9 +62,6 @@ class AppointmentQuerySet(models.QuerySet["Appointment"]):
 
     def to_day(self, last: date) -> AppointmentQuerySet:
         return self.filter(sorts_at__lt=day_start(last + timedelta(days=1)))
-
-    def of_provider(self, slug: str) -> AppointmentQuerySet:
-        return self.filter(connection__provider=slug)
 
     def with_host(self, fragment: str) -> AppointmentQuerySet:
         """Bookings with *fragment* in the host's name, or in the one that was noted here."""
@@ -126,8 +124,8 @@ class Appointment(models.Model):
     content = models.CharField(max_length=64)
     """Hash of the whole record, so that an unchanged one is not written."""
     sorts_at = models.DateTimeField()
-    """Place in every list. Without a clock time: the start of the window on the desk's clock, or
-    the start of the day, so that a lane of its own stands above the hours."""
+    """Place in every list. Without a clock time: the start of the window, or of the desk's day, so
+    that a lane of its own stands above the hours."""
     search = models.TextField()
     """Everything that a search looks at: lower case, without accents, phone as digits."""
     host_search = models.TextField(blank=True)
@@ -150,6 +148,8 @@ class Appointment(models.Model):
     objects = AppointmentQuerySet.as_manager()
 
     class Meta:
+        verbose_name = gettext_lazy("appointment")
+        verbose_name_plural = gettext_lazy("appointments")
         constraints = (
             models.UniqueConstraint(
                 fields=("connection", "external_id"), name="one_row_per_booking"
@@ -317,6 +317,8 @@ def search_text(booking: BookedAppointment) -> str:
     parts: Iterable[str] = (
         booking.external_id,
         booking.reference,
+        # As somebody reads it out on the telephone, without what stands between.
+        "".join(filter(str.isalnum, booking.reference)),
         *(
             part
             for one in booking.attendees
@@ -332,13 +334,12 @@ def host_search_text(host: str, practitioner: str) -> str:
     return fold(f"{host}\n{practitioner}" if practitioner else host)
 
 
-def list_position(booking: BookedAppointment) -> datetime:
+def list_position(booking: BookedAppointment, *, zone: ZoneInfo) -> datetime:
+    """*zone* is the connection's: the hours of a window are meant in it."""
     if booking.starts_at is not None:
         return booking.starts_at
     assert booking.day is not None  # noqa: S101 - readers never make a booking without either
     if booking.window is not None:
-        return datetime.combine(
-            booking.day, booking.window[0], tzinfo=timezone.get_default_timezone()
-        )
+        return datetime.combine(booking.day, booking.window[0], tzinfo=zone)
     lane = timedelta(seconds=SESSION_ORDER.get(booking.session, 0))
     return day_start(booking.day) + lane

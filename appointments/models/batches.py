@@ -9,6 +9,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from appointments.models.connections import Connection
 
@@ -33,10 +35,11 @@ class Batch(models.Model):
 
     class Meta:
         ordering = ("-requested_at", "-pk")
-        verbose_name_plural = "batches"
+        verbose_name = gettext_lazy("batch")
+        verbose_name_plural = gettext_lazy("batches")
 
     def __str__(self) -> str:
-        return f"Batch {self.pk}"
+        return _("Batch %(number)s") % {"number": self.pk}
 
     def get_absolute_url(self) -> str:
         return reverse("batch", args=[self.pk])

@@ -22,6 +22,8 @@ from django.db import models, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy
 
 from appointments.domain import LIVE, Facts, Status
 from appointments.models.appointments import Appointment, Attendee
@@ -32,16 +34,16 @@ from appointments.models.connections import Connection
 class BookingState(models.TextChoices):
     """Where a request to book, to move or to confirm stands."""
 
-    REQUESTED = "requested", "waiting"
-    SENDING = "sending", "sending"
-    CONFIRMED = "confirmed", "done"
-    AWAITS_CONFIRMATION = "awaits_confirmation", "waiting for confirmation"
-    REFUSED = "refused", "refused"
-    NOT_SENT = "not_sent", "not sent"
-    WITHDRAWN = "withdrawn", "withdrawn"
-    UNKNOWN = "unknown", "outcome unknown"
-    NEEDS_HUMAN = "needs_human", "needs a person"
-    SETTLED = "settled", "settled by hand"
+    REQUESTED = "requested", gettext_lazy("waiting")
+    SENDING = "sending", gettext_lazy("sending")
+    CONFIRMED = "confirmed", gettext_lazy("done")
+    AWAITS_CONFIRMATION = "awaits_confirmation", gettext_lazy("waiting for confirmation")
+    REFUSED = "refused", gettext_lazy("refused")
+    NOT_SENT = "not_sent", gettext_lazy("not sent")
+    WITHDRAWN = "withdrawn", gettext_lazy("withdrawn")
+    UNKNOWN = "unknown", gettext_lazy("outcome unknown")
+    NEEDS_HUMAN = "needs_human", gettext_lazy("needs a person")
+    SETTLED = "settled", gettext_lazy("settled by hand")
 
 
 _S = BookingState
@@ -50,6 +52,8 @@ UNSETTLED_BOOKINGS = frozenset({_S.UNKNOWN, _S.NEEDS_HUMAN})
 
 JUDGED_DONE = "judged_done"
 JUDGED_NOT_DONE = "judged_not_done"
+DONE_AFTER_ALL = "done_after_all"
+"""Judged not done, and shown as done by a later read."""
 
 
 class BookingEventKind(StrEnum):
@@ -76,9 +80,15 @@ class BookingEventKind(StrEnum):
     HANDED_OVER = "handed_over"
     SETTLED_BY_HAND = "settled_by_hand"
     READ_BACK = "read_back"
-    """Only a note, as are the next two: it was read back and compared."""
+    """Only a note, as are all that follow: it was read back and compared."""
     ANSWERED_LATE = "answered_late"
     KEPT_BOTH = "kept_both"
+    ACCEPTED = "accepted"
+    """A person leaves what is shown after all as it is."""
+    CONTRADICTED = "contradicted"
+    """The provider shows what a person had settled as not done."""
+    AGREED = "agreed"
+    """It does not any more."""
 
 
 _E = BookingEventKind
@@ -127,16 +137,29 @@ class BookingQuerySet(models.QuerySet["Booking"]):
         )
         return self.filter(
             Q(state__in=(_S.CONFIRMED, _S.AWAITS_CONFIRMATION))
-            | Q(state=_S.SETTLED, why=JUDGED_DONE),
+            | Q(state=_S.SETTLED, why=JUDGED_DONE)
+            | Q(state=_S.SETTLED, why=DONE_AFTER_ALL, appointment__status__in=LIVE),
             Q(replaces_attendee="") | Q(Exists(still_on_it)),
             replaces__status__in=LIVE,
             kept_both_at=None,
         )
 
     def for_people(self) -> BookingQuerySet:
-        """What somebody should know of: unsettled, or half done."""
+        """What somebody should know of: unsettled, half done, or contradicted and not yet past."""
         half_done = Booking.objects.half_done().values("pk")
-        return self.filter(Q(state__in=UNSETTLED_BOOKINGS) | Q(pk__in=half_done))
+        doubted = Booking.objects.contradicted().filter(starts_at__gte=timezone.now())
+        return self.filter(
+            Q(state__in=UNSETTLED_BOOKINGS) | Q(pk__in=half_done) | Q(pk__in=doubted.values("pk"))
+        )
+
+    def contradicted(self) -> BookingQuerySet:
+        """What is shown as done against the verdict of a person, and nobody accepted so."""
+        return self.filter(
+            state=_S.SETTLED,
+            why=DONE_AFTER_ALL,
+            appointment__status__in=LIVE,
+            kept_both_at=None,
+        )
 
     def overdue_for_people(self, now: datetime) -> BookingQuerySet:
         """What a person should have found out long ago."""
@@ -161,9 +184,9 @@ class Booking(models.Model):
     """
 
     class Kind(models.TextChoices):
-        BOOK = "book", "book"
-        MOVE = "move", "move"
-        CONFIRM = "confirm", "confirm"
+        BOOK = "book", gettext_lazy("book")
+        MOVE = "move", gettext_lazy("move")
+        CONFIRM = "confirm", gettext_lazy("confirm")
 
     State = BookingState
     OPEN = OPEN_BOOKINGS
@@ -172,11 +195,13 @@ class Booking(models.Model):
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.BOOK)
     connection = models.ForeignKey(Connection, models.PROTECT, related_name="bookings")
     wish = models.JSONField()
-    """What was asked for: fields of `ScheduleRequest`, for a move start, session and batch."""
+    """What was asked for: fields of `ScheduleRequest`, for a move start, session and batch; beside
+    them, under `offered`, how the form named it."""
     starts_at = models.DateTimeField()
     """The time asked for; of what is to be confirmed, its own."""
     expected = models.JSONField(default=dict)
-    """`Facts` of the booking that is to be changed, as the member of staff saw it."""
+    """`Facts` of the booking that is to be changed, as the member of staff saw it, with its host
+    and the hours of its window."""
     state = models.CharField(max_length=20, choices=BookingState, default=BookingState.REQUESTED)
     why = models.CharField(max_length=60, blank=True)
     said = models.TextField(blank=True)
@@ -226,6 +251,8 @@ class Booking(models.Model):
 
     class Meta:
         ordering = ("-requested_at", "-pk")
+        verbose_name = gettext_lazy("booking, move or confirmation")
+        verbose_name_plural = gettext_lazy("bookings, moves and confirmations")
         constraints = (
             models.CheckConstraint(
                 condition=Q(state__in=BookingState.values), name="booking_state_known"
@@ -261,7 +288,8 @@ class Booking(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"Booking {self.pk}: {self.kind}, {self.state}"
+        kind, state = Booking.Kind(self.kind).label, BookingState(self.state).label
+        return f"{capfirst(kind)} {self.pk}: {state}"
 
     def get_absolute_url(self) -> str:
         return reverse("booking", args=[self.pk])
@@ -279,6 +307,12 @@ class Booking(models.Model):
     def stands(self) -> bool:
         """Whether it is done, as the provider or a named person says."""
         return self.state == _S.CONFIRMED or (self.state == _S.SETTLED and self.why == JUDGED_DONE)
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether it is shown as done, though a person settled it as not done."""
+        row = self.appointment
+        return self.why == DONE_AFTER_ALL and row is not None and row.status in LIVE
 
     @property
     def is_undone(self) -> bool:
@@ -338,6 +372,18 @@ class Booking(models.Model):
             self._enter(event, at=now, before=before, after=after, why=why, by=by, detail=detail)
         for name, value in values.items():
             setattr(self, name, value)
+
+    def contradict(self, row: Appointment) -> None:
+        """Note that *row* is what came of it, against the verdict of a person."""
+        judged = Booking.objects.filter(pk=self.pk, state=_S.SETTLED, why=JUDGED_NOT_DONE)
+        if judged.update(why=DONE_AFTER_ALL, appointment=row, external_id=row.external_id):
+            self.note(_E.CONTRADICTED)
+
+    def agree(self) -> None:
+        """Take that back: it is not shown so any more."""
+        doubted = Booking.objects.filter(pk=self.pk, state=_S.SETTLED, why=DONE_AFTER_ALL)
+        if doubted.update(why=JUDGED_NOT_DONE):
+            self.note(_E.AGREED)
 
     def note(self, event: BookingEventKind, *, why: str = "", by: Any = None) -> None:
         """Put into the history what moves no state."""

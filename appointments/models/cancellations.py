@@ -22,6 +22,7 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from appointments.domain import Facts, Scope
@@ -243,6 +244,8 @@ class Cancellation(models.Model):
 
     class Meta:
         ordering = ("-requested_at", "-pk")
+        verbose_name = gettext_lazy("cancellation")
+        verbose_name_plural = gettext_lazy("cancellations")
         constraints = (
             models.UniqueConstraint(
                 fields=("connection", "external_id"),
@@ -275,7 +278,8 @@ class Cancellation(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"Cancellation {self.pk}: {self.state}"
+        values = {"number": self.pk, "state": State(self.state).label}
+        return _("Cancellation %(number)s: %(state)s") % values
 
     def get_absolute_url(self) -> str:
         return reverse("cancellation", args=[self.pk])
@@ -301,6 +305,8 @@ class Cancellation(models.Model):
     @property
     def asker(self) -> Any:
         """Who wanted the next request to leave: whoever sent it again, or asked for it first."""
+        if self.unknown_since is None:
+            return self.requested_by  # Only what was unknown once is sent again by a person.
         again = self.events.filter(event=Event.SENT_AGAIN).last()
         return again.by if again is not None else self.requested_by
 
@@ -420,6 +426,11 @@ class ConcernedPerson(models.Model):
     def label(self) -> str:
         return name_of(self.name or self.email or self.phone)
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the provider named nobody: whoever comes is known to it alone."""
+        return not (self.name or self.email or self.phone)
+
 
 class CancellationEvent(models.Model):
     """One step of a cancellation. Insert-only."""
@@ -499,16 +510,37 @@ class ReasonPreset(models.Model):
         null=True,
         blank=True,
         related_name="reason_presets",
-        help_text="Empty: offered for every connection.",
+        verbose_name=gettext_lazy("connection"),
+        help_text=gettext_lazy(
+            "Empty: offered for all connections, and in a batch that goes to several of them."
+        ),
     )
-    code = models.SlugField(max_length=40)
-    label = models.CharField(max_length=80)
-    text = models.TextField(max_length=500, help_text="What is put into the reason.")
-    position = models.PositiveSmallIntegerField(default=0)
-    is_default = models.BooleanField(default=False)
+    code = models.SlugField(
+        gettext_lazy("code"),
+        max_length=40,
+        help_text=gettext_lazy("A short word of its own. Staff and patients do not see it."),
+    )
+    label = models.CharField(
+        gettext_lazy("name in the list"),
+        max_length=80,
+        help_text=gettext_lazy("What staff choose by. Patients do not see it."),
+    )
+    text = models.TextField(gettext_lazy("text"), max_length=500)
+    position = models.PositiveSmallIntegerField(
+        gettext_lazy("place in the list"),
+        default=0,
+        help_text=gettext_lazy("The lowest number stands first."),
+    )
+    is_default = models.BooleanField(
+        gettext_lazy("filled in at first"),
+        default=False,
+        help_text=gettext_lazy("Stands in the reason when the dialog opens; staff can change it."),
+    )
 
     class Meta:
         ordering = ("position", "label")
+        verbose_name = gettext_lazy("ready-made reason")
+        verbose_name_plural = gettext_lazy("ready-made reasons")
         constraints = (
             models.UniqueConstraint(fields=("connection", "code"), name="preset_codes_are_unique"),
             models.UniqueConstraint(

@@ -11,6 +11,8 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext_lazy
 
 from appointments.domain import Account, CancellationPolicy, Capabilities, Gate, Service
 from appointments.models.secrets import seal, unseal
@@ -34,25 +36,46 @@ class Connection(models.Model):
     migration.
     """
 
-    name = models.CharField(max_length=80, unique=True, help_text="As staff know it.")
-    provider = models.CharField(max_length=40)
-    base_url = models.CharField("base URL", max_length=300)
+    name = models.CharField(
+        gettext_lazy("name"),
+        max_length=80,
+        unique=True,
+        help_text=gettext_lazy("As staff know it."),
+    )
+    provider = models.CharField(gettext_lazy("provider"), max_length=40)
+    base_url = models.CharField(gettext_lazy("address"), max_length=300)
     time_zone = models.CharField(
-        max_length=64, help_text="IANA name, for instance Europe/Amsterdam: the practice's clock."
+        gettext_lazy("time zone"),
+        max_length=64,
+        help_text=gettext_lazy("The practice's clock, written as Europe/Amsterdam."),
     )
     sealed_credentials = models.TextField(editable=False)
     credentials_expire_on = models.DateField(
-        null=True, blank=True, help_text="If the key has an end date, staff are warned before it."
+        gettext_lazy("key ends on"),
+        null=True,
+        blank=True,
+        help_text=gettext_lazy(
+            "If the key has an end date, everybody at the desk is warned from two weeks before it."
+        ),
     )
     daily_quota = models.PositiveIntegerField(
-        "requests a day",
+        gettext_lazy("requests a day"),
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text="What the account's plan allows between midnight and midnight UTC, where the "
-        "provider has such a limit. A fifth of it is kept for people. Empty: not known.",
+        help_text=gettext_lazy(
+            "What the account's plan allows between midnight and midnight UTC, where the provider "
+            "has such a limit. A fifth of it is kept for people. Empty: not known."
+        ),
     )
-    is_active = models.BooleanField("in use", default=True)
+    is_active = models.BooleanField(
+        gettext_lazy("in use"),
+        default=True,
+        help_text=gettext_lazy(
+            "Switched off, it is neither read nor asked for anything. What was cancelled through "
+            "it stays on record, so a connection is never deleted."
+        ),
+    )
     policy = models.JSONField(default=dict, blank=True, editable=False)
     offers = models.JSONField(default=list, blank=True, editable=False)
     """What can be booked, as `Service` fields; refreshed by each sync."""
@@ -62,6 +85,8 @@ class Connection(models.Model):
 
     class Meta:
         ordering = ("name",)
+        verbose_name = gettext_lazy("connection")
+        verbose_name_plural = gettext_lazy("connections")
 
     def __str__(self) -> str:
         return self.name
@@ -173,10 +198,10 @@ class SyncRun(models.Model):
     """One refresh of one connection's bookings."""
 
     class Outcome(models.TextChoices):
-        RUNNING = "running", "running"
-        COMPLETE = "complete", "complete"
-        FAILED = "failed", "failed"
-        DISCARDED = "discarded", "discarded"
+        RUNNING = "running", gettext_lazy("under way")
+        COMPLETE = "complete", gettext_lazy("complete")
+        FAILED = "failed", gettext_lazy("failed")
+        DISCARDED = "discarded", gettext_lazy("not believed")
 
     connection = models.ForeignKey(Connection, models.CASCADE, related_name="sync_runs")
     started_at = models.DateTimeField()
@@ -195,6 +220,8 @@ class SyncRun(models.Model):
 
     class Meta:
         ordering = ("-started_at",)
+        verbose_name = gettext_lazy("refresh")
+        verbose_name_plural = gettext_lazy("refreshes")
         constraints = (
             models.UniqueConstraint(
                 fields=("connection",),
@@ -205,4 +232,5 @@ class SyncRun(models.Model):
         indexes = (models.Index(fields=("connection", "-started_at")),)
 
     def __str__(self) -> str:
-        return f"{self.connection} {self.started_at:%Y-%m-%d %H:%M}: {self.outcome}"
+        started_at = date_format(timezone.localtime(self.started_at), "DATETIME_FORMAT")
+        return f"{self.connection}, {started_at}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 MOST_FEEDS = 10
 """Calendar feeds of one person."""
@@ -32,6 +33,8 @@ class CalendarFeed(models.Model):
 
     class Meta:
         ordering = ("-created_at", "-pk")
+        verbose_name = gettext_lazy("calendar feed")
+        verbose_name_plural = gettext_lazy("calendar feeds")
 
     def __str__(self) -> str:
         return self.label

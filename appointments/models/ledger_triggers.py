@@ -7,8 +7,7 @@ makes it anew and drops its triggers without a word. A system check fails when o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Tags, register
@@ -56,15 +55,6 @@ def drop(alias: str = "default") -> None:
         for table, verb in _wanted(connection.vendor):
             on = f" ON {table}" if connection.vendor == "postgresql" else ""
             cursor.execute(f"DROP TRIGGER IF EXISTS {_name(table, verb)}{on}")
-
-
-@contextmanager
-def lifted(alias: str = "default") -> Iterator[None]:
-    drop(alias)
-    try:
-        yield
-    finally:
-        create(alias)
 
 
 def missing(alias: str = "default") -> list[str]:

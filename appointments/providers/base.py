@@ -13,6 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from appointments.domain import (
     Account,
     AnswerNotUnderstood,
@@ -47,15 +51,20 @@ MAX_PAGES = 200
 class BadCredentials(ValueError):
     """Credentials that cannot work, whatever the provider says. The text names what to mend."""
 
+    def __init__(self, text: str, *, credential: str) -> None:
+        super().__init__(text)
+        self.credential = credential
+        """Name of the field that is to be mended."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CredentialField:
     """One secret or setting of an account."""
 
     name: str
-    label: str
+    label: str | Promise
     required: bool = True
-    help: str = ""
+    help: str | Promise = ""
 
 
 class Provider(ABC):
@@ -65,7 +74,7 @@ class Provider(ABC):
     label: ClassVar[str]
     capabilities: ClassVar[Capabilities]
     credential_fields: ClassVar[tuple[CredentialField, ...]] = (
-        CredentialField(name="api_key", label="API key"),
+        CredentialField(name="api_key", label=gettext_lazy("API key")),
     )
     default_base_url: ClassVar[str]
     default_wait: ClassVar[int] = 30
@@ -93,17 +102,24 @@ class Provider(ABC):
         """
         known = {one.name for one in cls.credential_fields}
         if unknown := sorted(set(credentials) - known):
+            values = {"provider": cls.label, "unknown": ", ".join(unknown)}
+            values["known"] = ", ".join(sorted(known))
             raise BadCredentials(
-                f"{cls.label} does not know {', '.join(unknown)}; "
-                f"it takes {', '.join(sorted(known))}."
+                _("%(provider)s does not know %(unknown)s; it takes %(known)s.") % values,
+                credential=unknown[0],
             )
         for one in cls.credential_fields:
             value = credentials.get(one.name, "")
             if one.required and not value.strip():
-                raise BadCredentials(f"{cls.label} needs {one.name}.")
+                raise BadCredentials(
+                    _("%(provider)s needs %(name)s.") % {"provider": cls.label, "name": one.name},
+                    credential=one.name,
+                )
             if not value.isascii() or not value.isprintable() or " " in value:
                 raise BadCredentials(
-                    f"{one.name} holds a space, a line break or a character that no key has."
+                    _("%(name)s holds a space, a line break or a character that no key has.")
+                    % {"name": one.name},
+                    credential=one.name,
                 )
 
     @classmethod

@@ -38,6 +38,9 @@ from itertools import count
 from types import MappingProxyType
 from urllib.parse import quote
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from appointments.domain import (
     AnswerNotUnderstood,
     AppointmentsError,
@@ -153,14 +156,16 @@ class Meetergo(Provider):
     credential_fields = (
         CredentialField(
             name="api_key",
-            label="API key or access token",
-            help="Begins with ak_live: (key) or rgo- (token).",
+            label=gettext_lazy("API key or access token"),
+            help=gettext_lazy("Begins with ak_live: (key) or rgo- (token)."),
         ),
         CredentialField(
             name="user_id",
-            label="User id",
+            label=gettext_lazy("User id"),
             required=False,
-            help="UUID of the user to act as: needed with a key, not allowed with a token.",
+            help=gettext_lazy(
+                "UUID of the user to act as: needed with a key, not allowed with a token."
+            ),
         ),
     )
     default_base_url = "https://api.meetergo.com"
@@ -172,15 +177,20 @@ class Meetergo(Provider):
         if key.startswith(TOKEN_PREFIX):
             if user_id:
                 raise BadCredentials(
-                    "meetergo: a token (rgo-) acts as its owner and must come without user_id."
+                    _("meetergo: a token (rgo-) acts as its owner and must come without user_id."),
+                    credential="user_id",
                 )
         elif key.startswith(API_KEY_PREFIX):
             if not re.fullmatch(UUID, user_id):
                 raise BadCredentials(
-                    "meetergo: a key (ak_live:) needs user_id, the UUID of the user to act as."
+                    _("meetergo: a key (ak_live:) needs user_id, the UUID of the user to act as."),
+                    credential="user_id",
                 )
         else:
-            raise BadCredentials("meetergo: api_key begins with ak_live: (key) or rgo- (token).")
+            raise BadCredentials(
+                _("meetergo: api_key begins with ak_live: (key) or rgo- (token)."),
+                credential="api_key",
+            )
 
     @classmethod
     def headers(cls, credentials: Mapping[str, str]) -> dict[str, str]:

@@ -68,6 +68,7 @@ SHORTEST_TURN = timedelta(seconds=2.5)
 LATEST = 5
 """Batches to which the activity leads back."""
 EMAIL_MISSING = "email_missing"
+OVER = "over"
 NOTHING: Mapping[int, str] = MappingProxyType({})
 
 
@@ -318,6 +319,12 @@ def waiting_for_somebody() -> list[BatchLane]:
     )
     paused = BatchLane.objects.paused().filter(Exists(waiting), batch__stopped_at=None)
     return list(paused.select_related("batch__requested_by", "connection"))
+
+
+def has_unclear(lane: BatchLane) -> bool:
+    """Whether nobody knows yet what became of one that was sent from *lane*."""
+    sent = Cancellation.objects.filter(batch=lane.batch_id, connection=lane.connection_id)
+    return sent.unsettled().exists()
 
 
 def latest() -> list[tuple[Batch, Progress]]:

@@ -18,7 +18,6 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
 import stamina
@@ -44,13 +43,10 @@ from appointments.domain import (
     Refusal,
     Refused,
     Rescheduled,
-    RescheduleRequest,
     Scheduled,
-    ScheduleRequest,
     Status,
 )
 from appointments.models import Appointment, Booking, Cancellation, Connection
-from appointments.models.appointments import digits, fold
 from appointments.models.bookings import UNSETTLED_BOOKINGS
 from appointments.models.bookings import BookingEventKind as Event
 from appointments.models.cancellations import IllegalTransition
@@ -58,6 +54,7 @@ from appointments.models.secrets import CannotDecrypt
 from appointments.providers.base import Provider
 from appointments.providers.transport import within
 from appointments.services import limits
+from appointments.services.asked import Offered, fits, move_of, request_of
 from appointments.services.facts import booking_of
 from appointments.services.limits import Urgency
 from appointments.services.outage import NO_DATABASE
@@ -429,7 +426,7 @@ def _shown_by(outcome: Outcome) -> BookedAppointment | None:
 def _show(booking: Booking, outcome: Outcome, *, at: datetime) -> None:
     """Bring our copy up to date with what the answer shows; a listing costs more requests."""
     if (shown := _shown_by(outcome)) is not None:
-        store(booking.connection, [_with_title(shown, booking)], read_at=at)
+        store(booking.connection, [_as_known(shown, booking)], read_at=at)
     else:
         sync_soon(booking.connection)
 
@@ -479,7 +476,7 @@ def _as_it_is(booking: Booking, client: Provider) -> BookedAppointment | None:
 
 def _link(booking: Booking, shown: BookedAppointment, *, read_at: datetime) -> None:
     """Keep what the provider shows, tie it to the request, and note what is not as asked."""
-    store(booking.connection, [_with_title(shown, booking)], read_at=read_at)
+    store(booking.connection, [_as_known(shown, booking)], read_at=read_at)
     deviations = _deviations(booking, shown)
     row = Appointment.objects.filter(
         connection=booking.connection, external_id=shown.external_id
@@ -497,11 +494,26 @@ def _link(booking: Booking, shown: BookedAppointment, *, read_at: datetime) -> N
     booking.refresh_from_db()
 
 
-def _with_title(shown: BookedAppointment, booking: Booking) -> BookedAppointment:
-    """MijnKlantportaal does not repeat the title it was given; we know it."""
-    if shown.title or booking.kind != Kind.BOOK:
-        return shown
-    return replace(shown, title=request_of(booking).title)
+def _as_known(shown: BookedAppointment, booking: Booking) -> BookedAppointment:
+    """
+    *shown* with what we know of it, and the provider does not repeat.
+
+    MijnKlantportaal does not say the title it was given, HuskyVoice not the hours of a window.
+    """
+    if not shown.title and booking.kind == Kind.BOOK:
+        shown = replace(shown, title=request_of(booking).title)
+    if shown.window is None and _is_in_the_window(booking, shown):
+        shown = replace(shown, window=Offered.of(booking.wish).window)
+    return shown
+
+
+def _is_in_the_window(booking: Booking, shown: BookedAppointment) -> bool:
+    """Whether it is in the very window that was asked for; a batch may have been left open."""
+    if booking.kind == Kind.CONFIRM:
+        return False
+    asked = (booking.starts_at.astimezone(booking.connection.zone).date(), booking.wish["session"])
+    batch = Offered.of(booking.wish).batch
+    return (shown.day, shown.session) == asked and batch in ("", shown.batch)
 
 
 def _deviations(booking: Booking, shown: BookedAppointment) -> list[str]:
@@ -647,28 +659,11 @@ def _listed(booking: Booking, client: Provider) -> BookedAppointment | None:
         # Two requests for the same person and time: one booking proves one of them.
         *of_others.exclude(external_id="").values_list("external_id", flat=True),
     }
-    wish = request_of(booking)
     for page in client.pages(window):
         for one in page.records:
-            if one.external_id not in known and one.is_live and _fits(one, wish, booking):
+            if one.external_id not in known and one.is_live and fits(one, booking):
                 return one
     return None
-
-
-def _fits(one: BookedAppointment, wish: ScheduleRequest, booking: Booking) -> bool:
-    local = booking.starts_at.astimezone(booking.connection.zone).date()
-    same_time = (
-        one.starts_at == booking.starts_at if one.starts_at is not None else one.day == local
-    )
-    return same_time and any(_is_person(person, wish) for person in one.attendees)
-
-
-def _is_person(person: Any, wish: ScheduleRequest) -> bool:
-    if wish.email and person.email:
-        return bool(fold(wish.email) == fold(person.email))
-    if wish.phone and person.phone:
-        return bool(digits(wish.phone) == digits(person.phone))
-    return bool(wish.name) and fold(wish.name) == fold(person.name)
 
 
 # --- rows -------------------------------------------------------------------------------------
@@ -678,21 +673,3 @@ def _row(booking: Booking) -> Appointment:
     """What is to be moved or confirmed; a constraint holds that it is there."""
     assert booking.appointment is not None  # noqa: S101
     return booking.appointment
-
-
-def request_of(booking: Booking) -> ScheduleRequest:
-    """What was asked for, as the adapter takes it."""
-    values = dict(booking.wish)
-    for name in ("starts_at", "ends_at"):
-        values[name] = datetime.fromisoformat(values[name]) if values[name] else None
-    return ScheduleRequest(**values)
-
-
-def move_of(booking: Booking, seen: BookedAppointment) -> RescheduleRequest:
-    """Where it is to be moved, as the adapter takes it."""
-    return RescheduleRequest(
-        appointment=seen,
-        starts_at=booking.starts_at,
-        session=booking.wish["session"],
-        batch=booking.wish["batch"],
-    )

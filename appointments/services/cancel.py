@@ -238,8 +238,15 @@ def asked(cancellation: Cancellation) -> CancellationEvent:
 
 
 def concerned(cancellation: Cancellation) -> list[ConcernedPerson]:
-    """Whom *cancellation* concerns as far as we know now, not yet saved."""
+    """
+    Whom *cancellation* concerns as far as we know now, not yet saved.
+
+    Of an appointment that names nobody it is somebody unknown, who has to be told all the same.
+    """
     row = cancellation.appointment
+    people = list(row.attendees.all())
+    if not people:
+        return [ConcernedPerson(cancellation=cancellation, is_told=False)]
     tells = row.capabilities.informs is Informs.ALL_PARTICIPANTS
     return [
         ConcernedPerson(
@@ -249,7 +256,7 @@ def concerned(cancellation: Cancellation) -> list[ConcernedPerson]:
             phone=one.phone,
             is_told=tells and bool(one.email),
         )
-        for one in row.attendees.all()
+        for one in people
         if cancellation.scope != Scope.ATTENDEE
         or one.external_id == cancellation.attendee_external_id
     ]

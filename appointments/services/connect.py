@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from appointments.domain import ProviderError
 from appointments.models import Connection
@@ -25,6 +26,11 @@ _URL_LIMIT = 300
 
 class BadConnection(ValueError):
     """What was typed cannot work. The text says what to mend, and never repeats a secret."""
+
+    def __init__(self, text: str, *, credential: str = "") -> None:
+        super().__init__(text)
+        self.credential = credential
+        """Name of the credential that it is about; empty if it is about something else."""
 
 
 def connect(
@@ -43,9 +49,7 @@ def connect(
     """
     if slug not in PROVIDERS:
         raise BadConnection(f"There is no provider {slug!r}; choose from {', '.join(PROVIDERS)}.")
-    name = name.strip()
-    if not name or len(name) > _NAME_LIMIT or not name.isprintable():
-        raise BadConnection(f"The name must have 1 to {_NAME_LIMIT} printable characters.")
+    name = checked_name(name)
     existing = Connection.objects.filter(name=name).first()
     connection = existing or Connection(name=name, provider=slug, time_zone=settings.TIME_ZONE)
     if connection.provider != slug:
@@ -62,11 +66,21 @@ def connect(
     return connection, existing is None
 
 
+def checked_name(name: str) -> str:
+    """*name* without spaces around it. Staff read it everywhere, so nothing may hide in it."""
+    name = name.strip()
+    if not name or len(name) > _NAME_LIMIT or not name.isprintable():
+        raise BadConnection(
+            _("The name must have 1 to %(limit)d printable characters.") % {"limit": _NAME_LIMIT}
+        )
+    return name
+
+
 def checked_credentials(slug: str, credentials: Mapping[str, str]) -> dict[str, str]:
     try:
         PROVIDERS[slug].check_credentials(credentials)
     except BadCredentials as error:
-        raise BadConnection(str(error)) from error
+        raise BadConnection(str(error), credential=error.credential) from error
     return {key: value for key, value in credentials.items() if value}
 
 
@@ -75,7 +89,7 @@ def checked_zone(name: str) -> str:
         return ZoneInfo(name).key
     except (KeyError, ValueError, OSError) as error:
         raise BadConnection(
-            f"There is no time zone {name!r}; write it as Europe/Amsterdam."
+            _("There is no time zone “%(name)s”; write it as Europe/Amsterdam.") % {"name": name}
         ) from error
 
 
@@ -90,28 +104,32 @@ def checked_base_url(text: str) -> str:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise BadConnection("The base URL is not an address.") from error
+        raise BadConnection(_("This is not an address.")) from error
     if len(text) > _URL_LIMIT:
-        raise BadConnection(f"The base URL is longer than {_URL_LIMIT} characters.")
+        raise BadConnection(
+            _("The address is longer than %(limit)d characters.") % {"limit": _URL_LIMIT}
+        )
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise BadConnection("The base URL holds a space or a character that no address has.")
+        raise BadConnection(_("The address holds a space or a character that no address has."))
     if parts.scheme not in ("http", "https") or not host:
-        raise BadConnection("The base URL must be an address as https://api.example.com.")
+        raise BadConnection(_("The address must be written as https://api.example.com."))
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise BadConnection("The base URL must hold no login, no query and no fragment.")
+        raise BadConnection(_("The address must hold no login, no query and no fragment."))
     if settings.REHEARSAL:
         if not _is_here(host):
             raise BadConnection(
-                "This installation is a rehearsal: the base URL must be that of a sandbox on this "
-                "machine, as http://127.0.0.1:9100/meetergo."
+                _(
+                    "This installation is a rehearsal: the address must be that of a sandbox on "
+                    "this machine, as http://127.0.0.1:9100/meetergo."
+                )
             )
     else:
         if parts.scheme != "https":
-            raise BadConnection("The base URL must begin with https://.")
+            raise BadConnection(_("The address must begin with https://."))
         if port not in (None, 443):
-            raise BadConnection("The base URL must use the usual port of https.")
+            raise BadConnection(_("The address must use the usual port of https."))
         if host == "localhost" or (_is_address(host) and not is_public(host)):
-            raise BadConnection("The base URL must not lie inside our own network.")
+            raise BadConnection(_("The address must not lie inside our own network."))
     return text.rstrip("/")
 
 

@@ -135,11 +135,9 @@ def is_held(cancellation: Cancellation) -> bool:
 
 
 def stopped_batch(cancellation: Cancellation) -> Batch | None:
-    """The batch of *cancellation* if somebody stopped it for good."""
-    if cancellation.batch_id is None:
-        return None
-    stopped = Batch.objects.filter(pk=cancellation.batch_id, stopped_at__isnull=False)
-    return stopped.select_related("stopped_by").first()
+    """The batch of *cancellation* if somebody had stopped it for good when it was leased."""
+    batch = cancellation.batch
+    return batch if batch is not None and batch.stopped_at is not None else None
 
 
 def note(cancellation: Cancellation, kind: AnswerKind, *, why: str = "") -> None:

@@ -86,8 +86,14 @@ class Usage:
 
 def usage(connection: Connection, *, now: datetime) -> Usage:
     """Requests since midnight UTC, when the provider counts anew."""
-    budget = RequestBudget.objects.filter(connection=connection, day=utc_day(now)).first()
-    return Usage(used=budget.used if budget else 0, quota=connection.daily_quota)
+    budget = RequestBudget.objects.filter(connection=connection).first()
+    return usage_by(budget, connection, now=now)
+
+
+def usage_by(budget: RequestBudget | None, connection: Connection, *, now: datetime) -> Usage:
+    """As `usage`, where the *budget* of *connection* was read already; None: it has none yet."""
+    is_today = budget is not None and budget.day == utc_day(now)
+    return Usage(used=budget.used if budget and is_today else 0, quota=connection.daily_quota)
 
 
 def utc_day(now: datetime) -> date:

@@ -43,8 +43,10 @@ class Look:
     """Whether the page with *version* shows something else than our copy now holds."""
     cancelled: bool = False
     gone: bool = False
+    asked_for_invitee: bool = False
+    """Whether the provider was asked who the invitee is: it needs an address, and lists none."""
     invitee_email: str = ""
-    """Address of the invitee, where the provider needs it and the listing lacks it."""
+    """What it said; empty if it named none, too."""
 
 
 def look_at(appointment: Appointment, *, version: str) -> Look | None:
@@ -60,6 +62,7 @@ def look_at(appointment: Appointment, *, version: str) -> Look | None:
 
 def _look(appointment: Appointment, *, version: str) -> Look:
     before, read_at = facts_of(appointment), timezone.now()
+    lacks_email = _lacks_email(appointment)
     try:
         client = limits.client(appointment.connection, Urgency.DIALOG)
     except CannotDecrypt:
@@ -67,11 +70,11 @@ def _look(appointment: Appointment, *, version: str) -> Look:
     with closing(client.http), within(PATIENCE):
         try:
             seen = client.read(appointment.ref())
-            email = _invitee_email(appointment, client)
+            email = _invitee_email(appointment, client) if lacks_email else ""
         except ProviderError as error:
             return Look(appointment=appointment, ok=False, why=error.why)
     if seen is None:
-        return Look(appointment=appointment, gone=True, invitee_email=email)
+        return Look(appointment=appointment, gone=True)
     store(appointment.connection, [seen], read_at=read_at)
     fresh = Appointment.objects.select_related("connection").get(pk=appointment.pk)
     return Look(
@@ -79,15 +82,18 @@ def _look(appointment: Appointment, *, version: str) -> Look:
         changes=before.changes(Facts.of(seen)),
         outdated=fresh.version != version,
         cancelled=seen.status is Status.CANCELLED,
+        asked_for_invitee=lacks_email,
         invitee_email=email,
     )
 
 
-def _invitee_email(appointment: Appointment, client: Provider) -> str:
-    """The address that must be sent along, if the listing did not show it."""
+def _lacks_email(appointment: Appointment) -> bool:
+    """Whether an address must be sent along that the listing did not show."""
     if not appointment.capabilities.needs_email:
-        return ""
-    if any(one.email for one in appointment.attendees.all()):
-        return ""
+        return False
+    return not any(one.email for one in appointment.attendees.all())
+
+
+def _invitee_email(appointment: Appointment, client: Provider) -> str:
     invitee = client.invitee(appointment.ref())
     return invitee.email if invitee is not None else ""

@@ -31,6 +31,7 @@ from appointments.domain import (
 from appointments.models import Appointment, Attendee, Cancellation, Connection
 from appointments.models.appointments import host_search_text, list_position, search_text
 from appointments.services.queue import PROCESS_CANCELLATION, wake
+from appointments.services.verdicts import weigh_verdicts
 
 BATCH = 200
 SHORT = 100
@@ -111,6 +112,7 @@ def _store_batch(
         .order_by("pk")
     }
     fresh: list[tuple[Appointment, BookedAppointment]] = []
+    believed: list[BookedAppointment] = []
     unchanged = outdated = 0
     for record in records:
         row = known.get(record.external_id)
@@ -119,8 +121,9 @@ def _store_batch(
         ):
             outdated += 1
             continue
+        believed.append(record)
         made = _row(connection, _remembering(record, row), read_at=read_at)
-        if row is not None and row.content == made.content and row.missing_since is None:
+        if row is not None and _is_the_same(row, made):
             unchanged += 1
             continue
         if row is not None:
@@ -130,7 +133,14 @@ def _store_batch(
         fresh.append((made, record))
     if fresh:
         _write([row for row, _ in fresh], [record for _, record in fresh], connection)
+    weigh_verdicts(connection, believed)
     return len(fresh), unchanged, outdated
+
+
+def _is_the_same(row: Appointment, made: Appointment) -> bool:
+    """Also in its place: a window stands elsewhere once the zone of its connection is mended."""
+    is_there = row.missing_since is None and row.sorts_at == made.sorts_at
+    return is_there and row.content == made.content
 
 
 def _write(
@@ -221,7 +231,7 @@ def _row(connection: Connection, record: BookedAppointment, *, read_at: datetime
         cancel_reason=record.cancel_reason,
         provider_updated_at=record.updated_at,
         version=Facts.of(record).version,
-        sorts_at=list_position(record),
+        sorts_at=list_position(record, zone=connection.zone),
         search=search_text(record),
         host_search=host_search_text(record.host, ""),
         first_seen_at=read_at,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -33,6 +33,7 @@ from appointments.models import (
 from appointments.models.bookings import JUDGED_DONE, JUDGED_NOT_DONE
 from appointments.models.bookings import BookingEventKind as Event
 from appointments.models.cancellations import IllegalTransition
+from appointments.services.asked import OFFERED, Offered
 from appointments.services.cancel import series_conflict, series_key
 from appointments.services.facts import facts_of
 from appointments.services.queue import PROCESS_BOOKING, wake
@@ -42,6 +43,7 @@ LIFETIME = timedelta(minutes=10)
 """How long after the click something may be sent."""
 LEASE = timedelta(seconds=60)
 """Longer than any look, send and second look together may take."""
+NOTHING_OFFERED = Offered()
 State = Booking.State
 Kind = Booking.Kind
 
@@ -56,6 +58,12 @@ class BookingConflictKind(StrEnum):
     REBOOKED = "rebooked"
     ASKED_BEFORE = "asked_before"
     """The same new appointment was asked for, and what came of it is open."""
+    BOOKED_BEFORE = "booked_before"
+    """Exactly the same one was asked for from here, and may stand."""
+    FORM_USED = "form_used"
+    """Another new appointment was asked for from this very form."""
+    NOT_REVIEWED = "not_reviewed"
+    """What was to be booked is not what was shown last."""
     NOT_LIVE = "not_live"
     NOT_PENDING = "not_pending"
     PAST = "past"
@@ -97,6 +105,15 @@ class Offers:
     """Names of hosts by their id, where a booking shows both."""
     branches: tuple[str, ...]
     """Ids of branches; no provider has a list of them, so they are those of known bookings."""
+    minutes: Mapping[str, int] = field(default_factory=dict)
+    """How long a booking of a service takes, by its id, where all known ones take as long."""
+
+    def not_with(self, host: str, *, service: str) -> Service | None:
+        """The service of that id, if it is known that *host* cannot be booked for it."""
+        known = (one for one in self.services if one.external_id == service)
+        found = next(known, None)
+        wrong = found is not None and found.hosts and host and host not in found.hosts
+        return found if wrong else None
 
 
 def offers(connection: Connection) -> Offers:
@@ -105,8 +122,10 @@ def offers(connection: Connection) -> Offers:
     hosts: dict[str, set[str]] = defaultdict(set)
     host_names: dict[str, str] = {}
     branches: set[str] = set()
+    lengths: dict[str, set[timedelta]] = defaultdict(set)
     rows = Appointment.objects.filter(connection=connection).order_by("-sorts_at")
-    for title, host, locator in rows.values_list("title", "host", "locator")[:500]:
+    columns = ("title", "host", "locator", "starts_at", "ends_at")
+    for title, host, locator, starts_at, ends_at in rows.values_list(*columns)[:500]:
         branches.add(locator.get("branch_id", ""))
         ids = [one for one in locator.get("host_ids", "").split(",") if one]
         if len(ids) == 1 and host:
@@ -114,6 +133,8 @@ def offers(connection: Connection) -> Offers:
         if kind := locator.get("meeting_type_id", ""):
             titles.setdefault(kind, title)
             hosts[kind].update(ids)
+            if starts_at and ends_at:
+                lengths[kind].add(ends_at - starts_at)
     seen = (
         Service(external_id=kind, name=title or kind, hosts=tuple(sorted(hosts[kind])))
         for kind, title in titles.items()
@@ -122,6 +143,11 @@ def offers(connection: Connection) -> Offers:
         services=connection.services or tuple(sorted(seen, key=lambda one: one.name.casefold())),
         host_names=host_names,
         branches=tuple(sorted(branches - {""})),
+        minutes={
+            kind: int(one.total_seconds() // 60)
+            for kind, (one, *others) in lengths.items()
+            if not others
+        },
     )
 
 
@@ -129,12 +155,18 @@ def offers(connection: Connection) -> Offers:
 
 
 def ask_to_schedule(
-    connection: Connection, *, by: User, request: ScheduleRequest, form_key: UUID
+    connection: Connection,
+    *,
+    by: User,
+    request: ScheduleRequest,
+    form_key: UUID,
+    offered: Offered = NOTHING_OFFERED,
 ) -> Booking | BookingConflict:
     """
     Record the intent to book and wake the worker. The same *form_key* again is the same intent.
 
-    While nobody knows what became of a request, exactly the same is not asked for a second time.
+    While nobody knows what became of a request, or what it booked stands, exactly the same is not
+    asked for a second time.
 
     Raises:
         PermissionDenied: *by* may not schedule; nothing was recorded.
@@ -146,10 +178,10 @@ def ask_to_schedule(
         Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
         if (same := _same(form_key)) is not None:
             return same
-        booking = _new_booking(connection, by=by, request=request, form_key=form_key)
-        if (twin := _twin(booking)) is not None:
-            return BookingConflict(kind=BookingConflictKind.ASKED_BEFORE, booking=twin)
-        return _recorded(booking)
+        booking = _new_booking(
+            connection, by=by, request=request, form_key=form_key, offered=offered
+        )
+        return _twin_conflict(booking) or _recorded(booking)
 
 
 def ask_to_rebook(
@@ -159,9 +191,12 @@ def ask_to_rebook(
     request: ScheduleRequest,
     form_key: UUID,
     replacing: Replacing,
+    offered: Offered = NOTHING_OFFERED,
 ) -> Booking | BookingConflict:
     """
     Book a new appointment in place of another one, which stands until the new one does.
+
+    As with any new one, exactly the same is not asked for a second time.
 
     Raises:
         PermissionDenied: *by* may not schedule; nothing was recorded.
@@ -170,18 +205,28 @@ def ask_to_rebook(
     _check_schedules(connection, by=by)
     person = replacing.attendee.external_id if replacing.attendee else ""
     with transaction.atomic():
+        # In the order of `_ask_to_change`.
+        Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
         row = Appointment.objects.select_for_update().get(pk=replacing.appointment.pk)
         if (same := _same(form_key)) is not None:
             return same
         if (conflict := replacing_conflict(row, person=person)) is not None:
             return conflict
-        booking = _new_booking(connection, by=by, request=request, form_key=form_key)
+        booking = _new_booking(
+            connection, by=by, request=request, form_key=form_key, offered=offered
+        )
         booking.replaces, booking.replaces_attendee = row, person
-        return _recorded(booking)
+        return _twin_conflict(booking) or _recorded(booking)
 
 
 def ask_to_move(
-    appointment: Appointment, *, by: User, to: MoveWish, form_key: UUID, version: str
+    appointment: Appointment,
+    *,
+    by: User,
+    to: MoveWish,
+    form_key: UUID,
+    version: str,
+    offered: Offered = NOTHING_OFFERED,
 ) -> Booking | BookingConflict:
     """
     Record the intent to move *appointment*; *version* is that of the page that was seen.
@@ -192,7 +237,7 @@ def ask_to_move(
     """
     if not appointment.capabilities.reschedules:
         raise CapabilityMissing(f"{appointment.connection.provider_label} moves no booking")
-    wish = asdict(to) | {"starts_at": to.starts_at.isoformat()}
+    wish = asdict(to) | {"starts_at": to.starts_at.isoformat()} | offered.as_json()
     return _ask_to_change(
         appointment,
         Kind.MOVE,
@@ -252,7 +297,8 @@ def _ask_to_change(
         booking = _intent(row.connection, by=by, form_key=form_key)
         booking.kind, booking.wish, booking.starts_at = kind, wish, at
         booking.appointment, booking.external_id = row, row.external_id
-        booking.expected = facts_of(row).as_json() | {"host": row.host}
+        hours = [f"{one:%H:%M}" for one in (row.window_starts, row.window_ends) if one]
+        booking.expected = facts_of(row).as_json() | {"host": row.host, "window": hours}
         return _recorded(booking)
 
 
@@ -264,10 +310,16 @@ def _check_schedules(connection: Connection, *, by: User) -> None:
 
 
 def _new_booking(
-    connection: Connection, *, by: User, request: ScheduleRequest, form_key: UUID
+    connection: Connection,
+    *,
+    by: User,
+    request: ScheduleRequest,
+    form_key: UUID,
+    offered: Offered,
 ) -> Booking:
     booking = _intent(connection, by=by, form_key=form_key)
-    booking.wish, booking.starts_at = _wish(request), request.starts_at
+    booking.wish = wish_of(request) | offered.as_json()
+    booking.starts_at = request.starts_at
     return booking
 
 
@@ -308,25 +360,61 @@ def _same(form_key: UUID) -> Booking | None:
     return Booking.objects.filter(form_key=form_key).first()
 
 
-def _twin(booking: Booking) -> Booking | None:
-    """An open request for exactly the same as *booking*, whoever made it."""
+def _twin_conflict(booking: Booking) -> BookingConflict | None:
+    """
+    A request for exactly the same as *booking*, whoever made it, that is open or was carried out.
+
+    Two windows are not always quick enough for the first to be open still when the second asks.
+    """
     wish = _moments_read(booking.wish)
-    same_time = Booking.objects.open().filter(
+    same_time = Booking.objects.select_related("appointment").filter(
         connection=booking.connection, kind=Kind.BOOK, starts_at=booking.starts_at
     )
-    return next((one for one in same_time if _moments_read(one.wish) == wish), None)
+    twins = [one for one in same_time if _moments_read(one.wish) == wish]
+    if (twin := next((one for one in twins if one.is_open), None)) is not None:
+        return BookingConflict(kind=BookingConflictKind.ASKED_BEFORE, booking=twin)
+    if (twin := next((one for one in twins if _may_stand(one)), None)) is not None:
+        return BookingConflict(kind=BookingConflictKind.BOOKED_BEFORE, booking=twin)
+    return None
+
+
+def _may_stand(booking: Booking) -> bool:
+    """Whether what *booking* asked for was booked, and nothing shows that it is over."""
+    was_booked = (
+        booking.stands or booking.is_contradicted or booking.state == State.AWAITS_CONFIRMATION
+    )
+    return was_booked and not booking.has_vanished
+
+
+def repeats(
+    booking: Booking,
+    connection: Connection,
+    *,
+    request: ScheduleRequest,
+    replacing: Replacing | None = None,
+) -> bool:
+    """Whether *booking* asked for just this: a form that comes once more, not another one."""
+    person = replacing.attendee.external_id if replacing and replacing.attendee else ""
+    return (
+        (booking.kind, booking.connection_id) == (Kind.BOOK, connection.pk)
+        and booking.replaces_id == (replacing.appointment.pk if replacing else None)
+        and booking.replaces_attendee == person
+        and _moments_read(booking.wish) == _moments_read(wish_of(request))
+    )
 
 
 def _moments_read(wish: Mapping[str, Any]) -> dict[str, Any]:
-    """*wish* with its moments as such: the same one may be written in two zones."""
+    """What of *wish* is sent, its moments as such: the same one may be written in two zones."""
     moments = {name: wish[name] for name in ("starts_at", "ends_at")}
+    sent = {name: value for name, value in wish.items() if name != OFFERED}
     return {
-        **wish,
+        **sent,
         **{name: datetime.fromisoformat(one) if one else None for name, one in moments.items()},
     }
 
 
-def _wish(request: ScheduleRequest) -> dict[str, Any]:
+def wish_of(request: ScheduleRequest) -> dict[str, Any]:
+    """*request* as `Booking.wish` keeps it."""
     values = asdict(request)
     for name in ("starts_at", "ends_at"):
         values[name] = values[name].isoformat() if values[name] else None
@@ -449,7 +537,8 @@ def keep_both(booking: Booking, *, by: User) -> Booking:
     """
     End a rebooking on the word of *by*: the old appointment stays beside the new one.
 
-    Nothing happens to what is not half done, nor while the old one is being cancelled.
+    What is shown as done after all, and takes nothing's place, is left as it is shown. Nothing
+    happens to anything else, nor while the old one is being cancelled.
     """
     _check_may_schedule(by)
     with transaction.atomic():
@@ -457,13 +546,14 @@ def keep_both(booking: Booking, *, by: User) -> Booking:
         old = (
             Appointment.objects.select_for_update(of=("self",)).filter(replacements=booking).first()
         )
-        half_done = Booking.objects.half_done().filter(pk=booking.pk)
+        is_half_done = Booking.objects.half_done().filter(pk=booking.pk).exists()
+        mine = Booking.objects.filter(pk=booking.pk, kept_both_at=None)
+        if not is_half_done:
+            mine = mine.filter(pk__in=Booking.objects.contradicted().values("pk"))
         if old is not None and old.cancellations.open().exists():
-            half_done = half_done.none()
-        if Booking.objects.filter(pk__in=half_done.values("pk"), kept_both_at=None).update(
-            kept_both_at=timezone.now(), kept_both_by=by
-        ):
-            booking.note(Event.KEPT_BOTH, by=by)
+            mine = mine.none()
+        if mine.update(kept_both_at=timezone.now(), kept_both_by=by):
+            booking.note(Event.KEPT_BOTH if is_half_done else Event.ACCEPTED, by=by)
     booking.refresh_from_db()
     return booking
 

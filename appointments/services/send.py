@@ -52,6 +52,7 @@ from appointments.models import (
     ProviderCall,
 )
 from appointments.models.cancellations import (
+    OPEN,
     UNSETTLED,
     AnswerKind,
     Event,
@@ -128,29 +129,24 @@ def process(pk: int) -> None:
 def _lease(pk: int) -> Cancellation | None:
     """Take the row for ourselves for a while; None if it is not due, taken, or must wait."""
     now = timezone.now()
+    due = Cancellation.objects.due(now).filter(pk=pk)
     with transaction.atomic():
-        found = Cancellation.objects.due(now).filter(pk=pk).first()
-        if found is None:
+        connection_id = due.values_list("connection", flat=True).first()
+        if connection_id is None:
             return None
         # On PostgreSQL the lock makes counting and taking one step; on SQLite the transaction does.
-        account = Connection.objects.select_for_update(no_key=True).get(pk=found.connection_id)
+        account = Connection.objects.select_for_update(no_key=True).get(pk=connection_id)
         # Again, now that nobody else is at it: the same task may come twice.
-        found = Cancellation.objects.due(now).filter(pk=pk).first()
-        if found is None:
+        found = due.select_related(
+            "connection", "appointment__connection", "requested_by", "batch__stopped_by"
+        ).first()
+        if found is None or not lanes.may_begin(found, account, now=now):
             return None
-        if not lanes.may_begin(found, account, now=now):
+        key, until = uuid4(), now + LEASE
+        if due.filter(state=found.state).update(lease_key=key, lease_until=until) != 1:
             return None
-        key = uuid4()
-        taken = (
-            Cancellation.objects.due(now)
-            .filter(pk=pk, state=found.state)
-            .update(lease_key=key, lease_until=now + LEASE)
-        )
-        if taken != 1:
-            return None
-    return Cancellation.objects.select_related(
-        "connection", "appointment__connection", "requested_by"
-    ).get(pk=pk)
+    found.lease_key, found.lease_until = key, until
+    return found
 
 
 def _stumble(pk: int, error: Exception) -> None:
@@ -448,7 +444,9 @@ def _move(
     changes: dict[str, Any] = {}
     if answer.kind == AnswerKind.NOT_SENT:
         changes["tries"] = cancellation.tries + 1
-    due_at = step.due_at or reconcile.next_read(cancellation)
+    due_at = None
+    if cancellation.after(step.event) in OPEN:
+        due_at = step.due_at or reconcile.next_read(cancellation)
     cancellation.apply(
         step.event,
         held=held,
@@ -538,8 +536,13 @@ def _jittered(pause: timedelta) -> timedelta:
 def _show_effect(
     cancellation: Cancellation, outcome: CancelAnswer | ProviderError, *, at: datetime
 ) -> None:
-    """Bring our copy up to date with what the answer shows; the next listing would do so too."""
-    if isinstance(outcome, Confirmed) and outcome.appointment is not None:
+    """
+    Bring our copy up to date with what the answer shows; the next listing would do so too.
+
+    For a batch it does: each of hundreds would cost it a fifth of its time.
+    """
+    is_single = cancellation.batch_id is None
+    if is_single and isinstance(outcome, Confirmed) and outcome.appointment is not None:
         store(cancellation.connection, [outcome.appointment], read_at=at)
     if cancellation.scope == Scope.FOLLOWING:
         sync_soon(cancellation.connection)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from itertools import islice
 from threading import BoundedSemaphore
 
 from django.utils import timezone
@@ -31,10 +32,12 @@ from appointments.services.limits import Urgency
 
 PATIENCE = 8.0
 """Seconds, for all requests of one question together."""
+MOST_SLOTS = 500
+"""Slots of one answer that are kept, the earliest: a provider may send any number."""
 AHEAD = timedelta(minutes=5)
 """Of a window that has begun already, this far from now is asked for."""
 
-_LACKING = frozenset({"service_unknown", "host_unknown"})
+_LACKING = frozenset({"service_unknown", "host_unknown", "host_elsewhere"})
 _at_once = BoundedSemaphore(4)
 
 
@@ -43,6 +46,8 @@ class FreeSlots:
     """What a provider offers, or why nobody knows."""
 
     slots: tuple[Slot, ...] = ()
+    is_cut: bool = False
+    """Whether there were more, which are left out."""
     why: str = ""
     """Code of what went wrong; empty: this is all there is."""
     asked_at: datetime
@@ -116,8 +121,8 @@ def _asked(connection: Connection, query: SlotQuery) -> FreeSlots:
         return FreeSlots(why="cannot_decrypt", asked_at=now)
     finally:
         _at_once.release()
-    left = (replace(one, starts_at=start_in(one)) for one in found)
-    return FreeSlots(slots=tuple(one for one in left if one.starts_at > now), asked_at=now)
+    left = list(islice((one for one in found if start_in(one) > now), MOST_SLOTS + 1))
+    return FreeSlots(slots=tuple(left[:MOST_SLOTS]), is_cut=len(left) > MOST_SLOTS, asked_at=now)
 
 
 def _found(connection: Connection, query: SlotQuery) -> tuple[Slot, ...]:

@@ -15,7 +15,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from appointments.domain import (
@@ -52,11 +52,29 @@ SIDE_FACTS_EVERY = timedelta(hours=1)
 LATER_DAYS_EVERY = timedelta(hours=1)
 
 
+BY_HAND_EVERY = timedelta(seconds=20)
+"""Sooner after the last one, no press begins a refresh: requests of a day are counted."""
+
+
 def sync_soon(connection: Connection) -> None:
     """Have the worker refresh *connection* now."""
-    health = health_of(connection)
-    ConnectionHealth.objects.filter(pk=health.pk).update(next_sync_at=timezone.now())
+    _plan(connection, timezone.now())
     wake(SYNC_CONNECTION, connection.pk)
+
+
+def sync_by_hand(connection: Connection) -> None:
+    """The same for somebody who pressed a button, perhaps for the tenth time."""
+    now = timezone.now()
+    last = connection.sync_runs.aggregate(at=Max("started_at"))["at"]
+    if last is None or last + BY_HAND_EVERY <= now:
+        sync_soon(connection)
+    else:
+        _plan(connection, last + BY_HAND_EVERY)
+
+
+def _plan(connection: Connection, at: datetime) -> None:
+    health = health_of(connection)
+    ConnectionHealth.objects.filter(pk=health.pk).update(next_sync_at=at)
 
 
 def sync_if_due(pk: int) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 from django import template
 from django.conf import settings
 from django.db.models import Model
 from django.templatetags.static import static
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from appointments import days
+from appointments.codes import in_words
 from appointments.models import Booking, Cancellation
 from appointments.wording import person, script_words
 
 register = template.Library()
 register.simple_tag(script_words)
+register.filter(in_words)
 for written in (
     days.day_year,
     days.day_month,
@@ -67,6 +71,23 @@ def csrf_cookie_name() -> str:
 @register.filter
 def staff_name(user: Model) -> str:
     return person(user)
+
+
+@register.filter
+def breakable(address: str) -> SafeString:
+    """
+    An e-mail *address* that a short line breaks at its @ first, and then before a dot.
+
+    Each side of the @ is a box that moves to the next line as a whole, as long as it fits there.
+    """
+    name, at, host = address.rpartition("@")
+    sides = (_at_dots(side) for side in (f"{name}{at}", host) if side)
+    return format_html_join("", '<span class="address">{}</span>', ((side,) for side in sides))
+
+
+def _at_dots(text: str) -> SafeString:
+    parts = re.split(r"(?<=.)(?=\.)", text)
+    return format_html_join(SafeString("<wbr>"), "{}", ((part,) for part in parts))
 
 
 @register.filter

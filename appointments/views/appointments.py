@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from itertools import islice
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import permission_required
-from django.db.models import Q
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -19,19 +20,21 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.booking_wording import rebooking_notice
 from appointments.days import day_short
+from appointments.domain import LIVE
 from appointments.forms import FilterForm, Range, TagForm
 from appointments.models import Appointment, Booking, Cancellation, Connection, WorkerPulse
-from appointments.models.appointments import digits, fold
 from appointments.providers.registry import PROVIDERS
 from appointments.services import limits
 from appointments.services.batch import running as running_batches
 from appointments.services.batch import waiting_for_somebody
 from appointments.services.cancel import Conflict, obstacles
+from appointments.services.reach import Reach
 from appointments.services.schedule import change_obstacle
-from appointments.services.sync import sync_soon
+from appointments.services.sync import sync_by_hand
 from appointments.services.tags import practitioners, tag
 from appointments.views.filters import (
     DAYS,
+    MOST_BEFORE_TODAY,
     Accounts,
     Span,
     Wanted,
@@ -41,7 +44,7 @@ from appointments.views.filters import (
 )
 from appointments.views.polling import knows, token_of
 from appointments.views.request import StaffRequest, is_background, see_other, wants_fragment
-from appointments.views.rows import Slice, days_of, look_of, slice_of, word_of
+from appointments.views.rows import Raw, Slice, days_of, look_of, slice_of, word_of
 from appointments.views.saved import Saved
 from appointments.views.timeline import timeline
 from appointments.views.when import clock_elsewhere, day_nearness, day_title, when
@@ -60,25 +63,28 @@ from appointments.wording import (
 
 Kind = Booking.Kind
 LOOKED_BACK = timedelta(days=90)
-"""So far the search offers to go back, for somebody who rings about what is over."""
+"""So far the search offers to go back, for somebody of whom there is much that is over."""
 OTHER_BOOKINGS = 8
 """Of the same person, at most this many are shown."""
+MOST_RELATED = 40
+"""Rows of one question about the same person."""
 
 
 @require_safe
 @permission_required("appointments.view_appointment", raise_exception=True)
 def index(request: StaffRequest) -> HttpResponse:
-    """Show the appointments that the address asks for; from today on if it names no day."""
+    """Show the appointments that the address asks for; those of today if it names no day."""
     saved = Saved(request.user)
     if not request.GET and not request.htmx and (start := saved.start()):
         return redirect(start)
     accounts = Accounts.read()
     wanted, connections = Wanted.by(request.GET, accounts), accounts.used
-    shown = slice_of(
-        wanted.found(),
-        after=request.GET.get("after", ""),
-        before=request.GET.get("before", ""),
-    )
+    place = {name: request.GET[name] for name in ("after", "before") if request.GET.get(name)}
+    shown = slice_of(wanted.found(), **place)
+    if not place and (key := wanted.opens_after(shown)):
+        place = {"after": key}
+        shown = slice_of(wanted.found(), **place)
+    past = wanted.before_today(shown)
     is_silent = WorkerPulse.is_silent()
     running = running_batches()
     paused = waiting_for_somebody() if running else []
@@ -87,7 +93,7 @@ def index(request: StaffRequest) -> HttpResponse:
         model.objects.overdue_for_people(now).count() for model in (Cancellation, Booking)
     )
     token = token_of(
-        look_of(shown.raw, connections=connections.values()),
+        look_of([*shown.raw, *past], connections=connections.values()),
         is_silent,
         [one.pk for one in running],
         [one.pk for one in paused],
@@ -96,7 +102,7 @@ def index(request: StaffRequest) -> HttpResponse:
     if knows(request, token):
         return _nothing_new(connections)
 
-    context = _list_context(request, wanted=wanted, shown=shown)
+    context = _list_context(request, wanted=wanted, shown=shown, past=past, place=place)
     context["saved"] = saved
     context |= {"token": token, "is_silent": is_silent, "running": running}
     context["paused"] = paused
@@ -137,10 +143,16 @@ def _nothing_new(connections: Mapping[int, Connection]) -> HttpResponse:
     return HttpResponse(status=204, headers={"HX-Trigger": json.dumps({"desk-read": read})})
 
 
-def _list_context(request: StaffRequest, *, wanted: Wanted, shown: Slice) -> dict[str, Any]:
+def _list_context(
+    request: StaffRequest,
+    *,
+    wanted: Wanted,
+    shown: Slice,
+    past: Sequence[Raw],
+    place: Mapping[str, str],
+) -> dict[str, Any]:
     form, kept, connections = wanted.form, wanted.kept, wanted.accounts.used
     may_cancel = request.user.has_perm("appointments.cancel_appointment")
-    paged = {name: request.GET[name] for name in ("after", "before") if request.GET.get(name)}
     return {
         "form": form,
         "kept": kept,
@@ -148,23 +160,28 @@ def _list_context(request: StaffRequest, *, wanted: Wanted, shown: Slice) -> dic
         "connections": [_connection_line(one) for one in connections.values()],
         "warnings": _warnings(connections.values()),
         "days": days_of(
-            shown.raw,
+            [*shown.raw, *past],
             connections=connections,
             may_cancel=may_cancel,
             query=form.cleaned_data.get("q", ""),
             filters=query_of(kept),
         ),
+        "first_past_day": timezone.localdate(past[0]["sorts_at"]).isoformat() if past else "",
+        "now_before": _now_before(shown.raw),
+        "as_host": _as_host(wanted, shown),
+        "only_past": bool(past) and not shown.raw,
         "may_pick": may_cancel,
         "can_pick_all": bool(shown.raw) and wanted.span.last is not None,
         "query": query_of(kept),
         "with_nobody": wanted.with_nobody(),
         "with_anybody": address(without(kept, "with")),
         "zone": settings.TIME_ZONE,
-        "here": address(kept | paged),
+        "here": address(kept | dict(place)),
         "is_filtered": bool(set(kept) - set(DAYS)),
         "pills": _pills(form, kept, connections),
-        "all_days": address(without(kept, *DAYS)),
-        "past_too": _past_too(wanted),
+        "all_days": "" if wanted.span == Span.of_range(Range.UPCOMING) else _all_days(kept),
+        "more_past": _long_ago(kept) if len(past) == MOST_BEFORE_TODAY else "",
+        "next_day": None if shown.raw else _next_day(wanted),
         "without_filters": address({name: kept[name] for name in DAYS if name in kept}),
         "earlier": address(kept | {"before": shown.earlier}) if shown.earlier else "",
         "later": address(kept | {"after": shown.later}) if shown.later else "",
@@ -172,12 +189,43 @@ def _list_context(request: StaffRequest, *, wanted: Wanted, shown: Slice) -> dic
     }
 
 
-def _past_too(wanted: Wanted) -> str:
-    """Where somebody who was searched for in vain may still be found; empty if looked there."""
-    first = timezone.localdate() - LOOKED_BACK
-    if not wanted.kept.get("q") or wanted.span.first <= first:
+def _now_before(raw: Sequence[Raw]) -> int | None:
+    """Key of the first of *raw* that has not begun; None if nothing in front of it has."""
+    now = timezone.now()
+    coming = [one["pk"] for one in raw if one["sorts_at"] >= now]
+    return coming[0] if 0 < len(coming) < len(raw) else None
+
+
+def _as_host(wanted: Wanted, shown: Slice) -> str:
+    """Of a search that found nobody: the address that looks for a doctor of that name."""
+    kept = wanted.kept
+    if shown.raw or "q" not in kept or "with" in kept:
         return ""
-    return address(without(wanted.kept, *DAYS) | {"from": first.isoformat()})
+    asked = Wanted.by(without(kept, "q", *DAYS) | {"with": kept["q"]}, wanted.accounts)
+    return _all_days(asked.kept) if asked.of_any_day().exists() else ""
+
+
+def _all_days(kept: Mapping[str, str]) -> str:
+    return address(without(kept, *DAYS) | {"range": Range.UPCOMING.value})
+
+
+def _next_day(wanted: Wanted) -> dict[str, str] | None:
+    """Of days that show nothing: the next one that shows something."""
+    following = wanted.next_day()
+    if following is None:
+        return None
+    day = following.isoformat()
+    today = timezone.localdate()
+    return {
+        "title": day_title(following, today=today),
+        "nearness": day_nearness(following, today=today),
+        "url": address(without(wanted.kept, *DAYS) | {"from": day, "to": day}),
+    }
+
+
+def _long_ago(kept: Mapping[str, str]) -> str:
+    first = timezone.localdate() - LOOKED_BACK
+    return address(without(kept, *DAYS) | {"from": first.isoformat()})
 
 
 def _pills(
@@ -279,7 +327,7 @@ def read_now(request: StaffRequest, pk: int) -> HttpResponse:
     """Have a connection read at once, instead of when its pause is over."""
     if request.method != "POST":
         return redirect("appointments")
-    sync_soon(get_object_or_404(Connection.objects.active(), pk=pk))
+    sync_by_hand(get_object_or_404(Connection.objects.active(), pk=pk))
     if wants_fragment(request):
         return HttpResponse(status=204, headers={"HX-Trigger": "desk-changed"})
     return see_other(reverse("appointments"))
@@ -334,7 +382,7 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
         "change": change,
         "may_cancel": may_cancel,
         "policy": policy_notice(appointment) if appointment.is_live else None,
-        "others": _other_bookings(appointment),
+        **_other_bookings(appointment),
         "timeline": timeline(appointment, cancellations, [*bookings, *replacements]),
         "freshness": freshness(appointment.connection),
         "zone": settings.TIME_ZONE,
@@ -437,32 +485,47 @@ def safe_link(address: str) -> str:
     return address if address.lower().startswith("https://") and address.isprintable() else ""
 
 
-def _other_bookings(appointment: Appointment) -> list[dict[str, Any]]:
-    """Upcoming bookings of the same people, by e-mail or phone, at every provider."""
-    same = Q()
-    for one in list(appointment.attendees.all())[:3]:
-        if one.email:
-            same |= Q(search__contains=fold(one.email))
-        if len(number := digits(one.phone)) >= 8:
-            same |= Q(search__contains=number[-8:])
-    if not same:
-        return []
-    found = (
-        Appointment.objects.filter(same)
-        .exclude(pk=appointment.pk)
-        .from_day(timezone.localdate())
+def _other_bookings(appointment: Appointment) -> dict[str, list[dict[str, Any]]]:
+    """
+    Upcoming bookings of the same people at every provider: what stands, and what does not any more.
+
+    By e-mail or phone, and by what one of these shows besides: who gave one provider an address
+    and another one address and number is found at a third one that knows only the number.
+    """
+    own = Reach.of_people(list(appointment.attendees.all())[:3])
+    if not own:
+        return {"others": [], "not_any_more": []}
+    around = (
+        Appointment.objects.exclude(pk=appointment.pk)
         .filter(connection__provider__in=PROVIDERS)
         .select_related("connection")
-        .in_order()[:OTHER_BOOKINGS]
+        .prefetch_related("attendees")
     )
-    today = timezone.localdate()
-    return [
-        {
-            "appointment": one,
-            "when": at,
-            "day": day_title(at.day, today=today),
-            "word": status_word(one),
-        }
-        for one in found
-        for at in [when(one)]
+    of_late = around.filter(own.likely()).from_day(timezone.localdate() - LOOKED_BACK)
+    relatives = [
+        one
+        for row in of_late.in_order().reverse()[:MOST_RELATED]
+        for one in row.attendees.all()
+        if own.is_of(one)
     ]
+    reach = own | Reach.of_people(relatives)
+    coming = around.filter(reach.likely()).from_day(timezone.localdate()).in_order()
+
+    def shown(rows: QuerySet[Appointment]) -> list[dict[str, Any]]:
+        theirs = (row for row in rows[:MOST_RELATED] if any(map(reach.is_of, row.attendees.all())))
+        return [_other(row) for row in islice(theirs, OTHER_BOOKINGS)]
+
+    return {
+        "others": shown(coming.filter(status__in=LIVE)),
+        "not_any_more": shown(coming.exclude(status__in=LIVE)),
+    }
+
+
+def _other(row: Appointment) -> dict[str, Any]:
+    at = when(row)
+    return {
+        "appointment": row,
+        "when": at,
+        "day": day_title(at.day, today=timezone.localdate()),
+        "word": status_word(row),
+    }

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from itertools import islice
 from math import ceil
 from typing import Any
 from urllib.parse import urlencode
@@ -15,7 +14,6 @@ from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
 from django.views.decorators.http import require_http_methods, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -30,23 +28,26 @@ from appointments.models import (
     Connection,
     ReasonPreset,
 )
-from appointments.models.appointments import digits
 from appointments.models.cancellations import FAILED, UNSETTLED, State, Verdict
 from appointments.services import batch as batches
 from appointments.services.batch import Line, Progress
 from appointments.services.calls import (
+    booked_as,
     booked_people,
     cancelled_people,
     note_reached,
+    other_numbers,
     people_to_ring,
 )
 from appointments.services.lanes import QUEUED
+from appointments.services.reach import same_number
 from appointments.views.appointments import facts
 from appointments.views.cancellations import presets_of
 from appointments.views.files import csv_file
 from appointments.views.filters import Accounts, Wanted
 from appointments.views.polling import SLOW, STEADY, knows, token_of
 from appointments.views.request import StaffRequest, see_other, wants_fragment
+from appointments.views.when import when
 from appointments.wording import (
     batch_notice,
     batch_told,
@@ -55,10 +56,14 @@ from appointments.wording import (
     moment,
     outcome,
     pause_sentence,
+    person,
     policy_notice,
     queued_title,
     when_short,
 )
+
+MOST_OVER = 50
+"""Of what is over: an address has only so much room."""
 
 MAY_VIEW = "appointments.view_appointment"
 MAY_CANCEL = "appointments.cancel_appointment"
@@ -74,30 +79,74 @@ def review(request: StaffRequest) -> HttpResponse:
     """
     if request.method == "POST":
         keys = set(keys_of(request.POST.getlist("pick")))
+        over: list[int] = []
         if "all" in request.POST:
-            keys = _coming(QueryDict(request.POST["all"]))
-        cut = {"cut": 1} if len(keys) > batches.MOST else {}
-        return see_other(_address("review-batch", batches.chosen(keys), **cut))
+            keys, over = _shown_by(QueryDict(request.POST["all"]))
+        more = _more(over=batches.chosen(over), earlier=_earlier(request.POST))
+        if len(keys) > batches.MOST:
+            more["cut"] = 1
+        return see_other(_address("review-batch", batches.chosen(keys), **more))
     rows = batches.chosen(_keys_in_address(request))
-    form = BatchForm(appointments=rows, presets=_presets(rows))
+    typed = _typed_before(_earlier(request.GET))
+    form = BatchForm(appointments=rows, presets=_presets(rows), typed=typed)
     return _review(request, batches.review(rows), form=form, is_cut="cut" in request.GET)
 
 
-def _coming(query: QueryDict) -> set[int]:
-    """Keys of all that the list would show for *query* on all its pages and is not over."""
+def _shown_by(query: QueryDict) -> tuple[set[int], list[int]]:
+    """
+    Keys of all that the list would show for *query* on all its pages: what is to come, and what
+    is over, which is named but not chosen.
+    """
     found = Wanted.by(query, Accounts.read()).found().filter(status__in=LIVE).in_order()
-    # One more than fits, so that the review can say that it is not all.
-    coming = (one.pk for one in found.iterator(chunk_size=batches.MOST) if not one.is_past)
-    return set(islice(coming, batches.MOST + 1))
+    coming: set[int] = set()
+    over: list[int] = []
+    for one in found.iterator(chunk_size=batches.MOST):
+        if not one.is_past:
+            coming.add(one.pk)
+        elif len(over) < MOST_OVER:
+            over.append(one.pk)
+        # One more than fits, so that the review can say that it is not all.
+        if len(coming) > batches.MOST:
+            break
+    return coming, over
+
+
+def _earlier(query: QueryDict) -> Batch | None:
+    """The batch that left booked what is chosen now, if it is one."""
+    return Batch.objects.filter(pk__in=keys_of(query.getlist("earlier")[:1])).first()
+
+
+def _typed_before(earlier: Batch | None) -> dict[str, str]:
+    """What was written for what *earlier* left booked."""
+    return {"reason": earlier.reason, "note": earlier.note} if earlier is not None else {}
+
+
+def _more(*, over: Sequence[Appointment], earlier: Batch | None) -> dict[str, str | int]:
+    """What goes along in the address besides the appointments chosen."""
+    more: dict[str, str | int] = {}
+    if over:
+        more["over"] = _joined(over)
+    if earlier is not None:
+        more["earlier"] = earlier.pk
+    return more
+
+
+def _over_in_address(request: StaffRequest) -> list[Appointment]:
+    """What the list showed beside what is chosen, and is over."""
+    keys = keys_of(request.GET.get("over", "").split("."))
+    return [one for one in batches.chosen(keys[:MOST_OVER]) if one.is_past]
 
 
 def _presets(rows: Sequence[Appointment]) -> list[ReasonPreset]:
     return presets_of(row.connection_id for row in rows)
 
 
-def _address(name: str, rows: Sequence[Appointment], **more: int) -> str:
-    keys = ".".join(str(row.pk) for row in rows)
-    return f"{reverse(name)}?{urlencode({'pick': keys} | more)}"
+def _address(name: str, rows: Sequence[Appointment], **more: str | int) -> str:
+    return f"{reverse(name)}?{urlencode({'pick': _joined(rows)} | more)}"
+
+
+def _joined(rows: Sequence[Appointment]) -> str:
+    return ".".join(str(row.pk) for row in rows)
 
 
 def _keys_in_address(request: StaffRequest) -> list[int]:
@@ -114,27 +163,25 @@ def _review(
 ) -> HttpResponse:
     included = [one.appointment for one in lines if not one.excluded]
     counts = Counter(one.connection for one in included)
+    over = _over_in_address(request)
+    rows = [one.appointment for one in lines]
+    left_out = [one for one in lines if one.excluded]
+    left_out += [Line(appointment=one, excluded=batches.OVER) for one in over]
     context = {
         "form": form,
-        "address": _address("start-batch", [one.appointment for one in lines]),
+        "address": _address("start-batch", rows, **_more(over=over, earlier=_earlier(request.GET))),
         "lines": [_line(one, form) for one in lines if not one.excluded],
         "excluded": [
-            {"facts": facts(one.appointment), "why": exclusion(one.excluded)}
-            for one in lines
-            if one.excluded
+            {"facts": facts(one.appointment), "why": exclusion(one.excluded)} for one in left_out
+        ],
+        "left_out_by": [
+            {"count": count, "why": exclusion(code)}
+            for code, count in Counter(one.excluded for one in left_out).most_common()
         ],
         "count": sum(form.is_ticked(one.pk, is_over=one.is_past) for one in included),
         "included": len(included),
         "shown": [one.appointment.pk for one in lines],
-        "told": [
-            {
-                "pk": connection.pk,
-                "name": connection.name,
-                "count": count,
-                "sentence": batch_told(connection),
-            }
-            for connection, count in sorted(counts.items(), key=lambda pair: pair[0].name)
-        ],
+        "told": _told(included),
         "failing": [notice for one in counts if (notice := failing_notice(one))],
         "minutes": ceil(batches.lifetime(counts) / timedelta(minutes=1)) if counts else 0,
         "typed_above": batches.TYPED_ABOVE,
@@ -144,12 +191,34 @@ def _review(
     return render(request, "appointments/batch_review.html", context, status=status)
 
 
+def _told(included: Sequence[Appointment]) -> list[dict[str, Any]]:
+    """Who is told by whom, counted: by account, and apart where it knows several kinds."""
+    first = {_kind(one): one for one in reversed(included)}
+    counts = Counter(_kind(one) for one in included)
+    lines = [
+        {
+            "kind": kind,
+            "name": one.connection.name,
+            "count": counts[kind],
+            "sentence": batch_told(one),
+        }
+        for kind, one in first.items()
+    ]
+    return sorted(lines, key=lambda line: (line["name"], line["kind"]))
+
+
+def _kind(row: Appointment) -> str:
+    """What the sentence about who is told depends on."""
+    reason = "reason" if row.capabilities.reason_reaches_provider else "silent"
+    return f"{row.connection_id}-{row.capabilities.informs}-{reason}"
+
+
 def _line(line: Line, form: BatchForm) -> dict[str, Any]:
     row = line.appointment
     return {
         "facts": facts(row),
         "value": f"{row.pk}:{row.version}",
-        "connection": row.connection_id,
+        "kind": _kind(row),
         "is_over": row.is_past,
         "policy": policy_notice(row),
         "is_ticked": form.is_ticked(row.pk, is_over=row.is_past),
@@ -163,7 +232,8 @@ def start(request: StaffRequest) -> HttpResponse:
     """Record the reviewed batch, if the typed count fits; after a login, review it again."""
     if request.method != "POST":
         rows = batches.chosen(_keys_in_address(request))
-        return redirect(_address("review-batch", rows) if rows else "appointments")
+        more = _more(over=_over_in_address(request), earlier=_earlier(request.GET))
+        return redirect(_address("review-batch", rows, **more) if rows else "appointments")
     rows = batches.chosen(BatchForm.keys(request.POST))
     form = BatchForm(request.POST, appointments=rows, presets=_presets(rows))
     if not form.is_valid():
@@ -246,32 +316,61 @@ def reached(request: StaffRequest, pk: int, person: int) -> HttpResponse:
 @require_safe
 @permission_required(MAY_CANCEL, raise_exception=True)
 def calls_file(request: StaffRequest, pk: int) -> HttpResponse:
-    """The call list as a CSV file."""
-    people = people_to_ring(_batch(pk)).prefetch_related(_ATTENDEES)
-    lines = (
-        (
-            one.label,
-            one.phone,
-            one.email,
-            when_short(one.cancellation.appointment),
-            one.cancellation.connection.name,
-            one.cancellation.reason,
-            _("still booked") if one.cancellation.state in FAILED else _("cancelled"),
-            moment(one.reached_at) if one.reached_at else "",
-        )
-        for one in people
-    )
+    """The call list as a CSV file, in the order of the page."""
+    batch = _batch(pk)
+    context = _calls_context(batch)
+    lines = [
+        _call_line(one, why=why)
+        for group, why in (("booked", _("still booked")), ("cancelled", _("cancelled")))
+        for one in context[group]
+    ]
     header = (
         _("Name"),
         _("Phone"),
+        _("Phone from another appointment"),
         _("E-mail"),
         _("Appointment"),
+        _("What"),
+        _("With"),
         _("Account"),
-        _("Reason"),
-        pgettext("column: still booked or cancelled", "Is"),
+        _("Why to ring"),
         _("Reached"),
+        _("By"),
+        _("Reason"),
+        _("Note"),
     )
-    return csv_file(f"calls-{pk}.csv", header, lines)
+    return csv_file(_calls_name(batch), header, lines)
+
+
+def _call_line(call: Mapping[str, Any], *, why: str) -> tuple[str, ...]:
+    one: ConcernedPerson = call["person"]
+    cancellation = one.cancellation
+    if not (one.phone or one.email or call["others"]):
+        values = {"why": why, "provider": call["facts"]["provider"]}
+        why = _("%(why)s; no contact known: look in %(provider)s") % values
+    return (
+        call["who"],
+        one.phone,
+        ", ".join(other["phone"] for other in call["others"]),
+        one.email,
+        when_short(cancellation.appointment),
+        call["facts"]["what"],
+        call["facts"]["with"],
+        cancellation.connection.name,
+        why,
+        moment(one.reached_at) if one.reached_at else "",
+        person(one.reached_by) if one.reached_by else "",
+        cancellation.reason,
+        cancellation.note,
+    )
+
+
+def _calls_name(batch: Batch) -> str:
+    """A file is looked for by the days that it is about: `calls-2026-11-23-batch-7.csv`."""
+    rows = Appointment.objects.filter(cancellations__batch=batch).select_related("connection")
+    days = sorted({when(one).day for one in rows})
+    first_and_last = dict.fromkeys(f"{day:%Y-%m-%d}" for day in (*days[:1], *days[-1:]))
+    return f"calls-{'-to-'.join(first_and_last)}-batch-{batch.pk}.csv"
 
 
 _ATTENDEES = "cancellation__appointment__attendees"
@@ -295,11 +394,22 @@ def _calls(people: Iterable[ConcernedPerson]) -> list[dict[str, Any]]:
     """By appointment, but all of one person together: one call is enough."""
     together: dict[object, list[ConcernedPerson]] = {}
     for one in people:
-        together.setdefault(digits(one.phone)[-8:] or one.email or one.pk, []).append(one)
+        together.setdefault(same_number(one.phone) or one.email or one.pk, []).append(one)
+    numbers = other_numbers(one for same in together.values() for one in same)
     return [
-        {"person": one, "facts": facts(one.cancellation.appointment), "is_again": place > 0}
+        {
+            "person": one,
+            "facts": facts_of_it,
+            "is_again": place > 0,
+            "who": facts_of_it["who"] if one.is_unknown else one.label,
+            "others": [
+                {"phone": other.phone, "name": booked_as(one, other)}
+                for other in numbers.get(one.pk, [])
+            ],
+        }
         for same in together.values()
         for place, one in enumerate(same)
+        for facts_of_it in [facts(one.cancellation.appointment)]
     ]
 
 
@@ -367,7 +477,9 @@ def _lane(lane: BatchLane, items: Sequence[Cancellation]) -> dict[str, Any]:
     return {
         "connection": lane.connection,
         "progress": done,
-        "pause": pause_sentence(lane) if lane.paused_at and done.waiting else "",
+        "pause": pause_sentence(lane, is_unclear=done.unclear > 0)
+        if lane.paused_at and done.waiting
+        else "",
         "since": lane.paused_at,
         "until": max(
             (one.expires_at for one in here if one.state == State.REQUESTED), default=None

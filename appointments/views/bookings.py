@@ -1,39 +1,59 @@
 """
 Booking a new appointment, perhaps in place of another one, and what came of a request.
 
-Each button of a form is a plain submit: one shows free slots, one chooses a slot, one books. What
-was typed is kept by all of them.
+Each button of a form is a plain submit: one shows free slots, one chooses a slot, one leads to the
+review, and from there one back and one that books. What was typed is kept by all of them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
 from typing import Any, assert_never
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib.auth.decorators import permission_required
+from django.contrib.auth.models import User
+from django.db.models import Prefetch
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.functional import Promise
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.booking_wording import (
     asked_time,
     booking_conflict,
+    booking_consequence,
     booking_outcome,
     booking_silence,
     booking_title,
-    facts_time,
+    clash_sentence,
     rebooking_notice,
+    time_before,
+    when_asked,
+    wish_words,
 )
 from appointments.domain import ScheduleField, ScheduleRequest
-from appointments.forms import SCHEDULE_LABELS, ScheduleForm, VerdictForm
-from appointments.models import Appointment, Attendee, Booking, Connection, WorkerPulse
+from appointments.forms import ScheduleForm, VerdictForm
+from appointments.models import (
+    Appointment,
+    Attendee,
+    Booking,
+    Cancellation,
+    Connection,
+    WorkerPulse,
+)
+from appointments.services.asked import Offered
 from appointments.services.cancel import obstacles
+from appointments.services.clash import Clash, clashes, planned_booking
 from appointments.services.schedule import (
     BookingConflict,
+    BookingConflictKind,
     BookingVerdict,
     Replacing,
     ask_to_rebook,
@@ -43,11 +63,13 @@ from appointments.services.schedule import (
     offers,
     quiet_from,
     read_again,
+    repeats,
     replacing_conflict,
     settle_by_hand,
     take_back,
+    wish_of,
 )
-from appointments.services.slots import slots_to_book
+from appointments.services.slots import FreeSlots, slots_to_book
 from appointments.templatetags.desk import phone_link
 from appointments.views.appointments import facts
 from appointments.views.polling import interval, knows, token_of
@@ -56,6 +78,9 @@ from appointments.views.slots import CHOOSE, SHOW, chosen, slot_words, slots_for
 from appointments.views.timeline import of_booking
 from appointments.wording import failure
 
+CHANGE, BOOK = "change", "book"
+"""What the buttons of the review ask for; a form sent without either asks for the review."""
+SLOTS_ASKED = ("slots_from", "slots_days")
 MAY_VIEW = "appointments.view_appointment"
 MAY_SCHEDULE = "appointments.schedule_appointment"
 MAY_SETTLE = "appointments.settle_cancellation"
@@ -67,7 +92,7 @@ MAY_SETTLE = "appointments.settle_cancellation"
 @require_http_methods(["GET", "HEAD", "POST"])
 @permission_required(MAY_SCHEDULE, raise_exception=True)
 def schedule(request: StaffRequest) -> HttpResponse:
-    """Choose a connection, fill in its form, and on POST record the intent to book."""
+    """Choose a connection, fill in its form, review it, and then record the intent to book."""
     sent = request.POST if request.method == "POST" else request.GET
     connections = [
         one
@@ -90,32 +115,155 @@ def schedule(request: StaffRequest) -> HttpResponse:
         return _form_page(request, context, _form(connection, typed=typed), data=request.GET)
     if CHOOSE in request.POST or request.POST.get("do") == SHOW:
         return _slots_page(request, context, connection)
+    if request.POST.get("do") == CHANGE:
+        form = _form(connection, typed=_typed(request))
+        form.visible_fields()[0].field.widget.attrs["autofocus"] = True
+        return _form_page(request, context, form, data=request.POST)
     form = _form(connection, request.POST)
     if not form.is_valid():
         return _form_page(request, context, form, data=request.POST, status=422)
-    result = _asked(request, connection, form, replacing)
-    match result:
-        case Booking():
+    review = Review(connection=connection, form=form, replacing=replacing)
+    if request.POST.get("do") != BOOK:
+        return _reviewed(request, context, review)
+    return _booked(request, context, review)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """What a valid form asks for, as it is shown before anything is sent."""
+
+    connection: Connection
+    form: ScheduleForm
+    replacing: Replacing | None
+
+    @cached_property
+    def wish(self) -> ScheduleRequest:
+        return self.form.wish()
+
+    @cached_property
+    def offered(self) -> Offered:
+        return self.form.offered()
+
+    @cached_property
+    def clashes(self) -> list[Clash]:
+        old = self.replacing.appointment if self.replacing else None
+        planned = planned_booking(self.connection, self.wish, self.offered, replaces=old)
+        return clashes(planned)
+
+    @property
+    def form_key(self) -> UUID:
+        key: UUID = self.form.cleaned_data["form_key"]
+        return key
+
+    @property
+    def token(self) -> str:
+        """
+        Changes with whatever the page says of it.
+
+        Not with the letters of a field alone: the zone of a connection, the name of a service, the
+        old appointment and what else is at that time may change while somebody looks at the page.
+        """
+        old = self.replacing.appointment.version if self.replacing else ""
+        taken = [one.appointment.pk for one in self.clashes]
+        asked = (wish_of(self.wish), self.offered, self._person)
+        return token_of(self.connection.pk, *asked, old, taken)
+
+    @property
+    def _person(self) -> tuple[int | None, str]:
+        if self.replacing is None:
+            return None, ""
+        person = self.replacing.attendee
+        return self.replacing.appointment.pk, person.external_id if person else ""
+
+    def is_that_of(self, booking: Booking) -> bool:
+        return repeats(booking, self.connection, request=self.wish, replacing=self.replacing)
+
+    def ask(self, by: User) -> Booking | BookingConflict:
+        if self.replacing is None:
+            return ask_to_schedule(
+                self.connection,
+                by=by,
+                request=self.wish,
+                form_key=self.form_key,
+                offered=self.offered,
+            )
+        return ask_to_rebook(
+            self.connection,
+            by=by,
+            request=self.wish,
+            form_key=self.form_key,
+            replacing=self.replacing,
+            offered=self.offered,
+        )
+
+
+def _reviewed(request: StaffRequest, context: dict[str, Any], review: Review) -> HttpResponse:
+    """The review, or what came of this very form before."""
+    before = Booking.objects.filter(form_key=review.form_key).first()
+    if before is not None and review.is_that_of(before):
+        return see_other(before)
+    if context.get("conflict"):
+        return _form_page(request, context, review.form, data=request.POST, status=409)
+    if before is None:
+        return _review_page(request, context, review)
+    used = BookingConflict(kind=BookingConflictKind.FORM_USED, booking=before)
+    return _review_page(request, context, review, conflict=used)
+
+
+def _booked(request: StaffRequest, context: dict[str, Any], review: Review) -> HttpResponse:
+    """Ask for just what was reviewed."""
+    before = Booking.objects.filter(form_key=review.form_key).first()
+    if before is None and request.POST.get("reviewed") != review.token:
+        stale = BookingConflict(kind=BookingConflictKind.NOT_REVIEWED)
+        return _review_page(request, context, review, conflict=stale, status=409)
+    match result := review.ask(request.user):
+        case Booking() if review.is_that_of(result):
             return see_other(result)
+        case Booking():
+            used = BookingConflict(kind=BookingConflictKind.FORM_USED, booking=result)
+            return _review_page(request, context, review, conflict=used, status=409)
         case BookingConflict():
-            context |= {
-                "conflict": booking_conflict(result, viewer=request.user),
-                "in_the_way": result.booking,
-            }
-            return _form_page(request, context, form, data=request.POST, status=409)
+            context |= _in_the_way(result, viewer=request.user)
+            return _form_page(request, context, review.form, data=request.POST, status=409)
         case _:
             assert_never(result)
 
 
-def _asked(
-    request: StaffRequest, connection: Connection, form: ScheduleForm, replacing: Replacing | None
-) -> Booking | BookingConflict:
-    key = form.cleaned_data["form_key"]
-    if replacing is None:
-        return ask_to_schedule(connection, by=request.user, request=form.wish(), form_key=key)
-    return ask_to_rebook(
-        connection, by=request.user, request=form.wish(), form_key=key, replacing=replacing
-    )
+def _review_page(
+    request: StaffRequest,
+    context: dict[str, Any],
+    review: Review,
+    *,
+    conflict: BookingConflict | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    is_used = conflict is not None and conflict.kind is BookingConflictKind.FORM_USED
+    old = review.replacing.appointment if review.replacing else None
+    if conflict is not None:
+        context |= _in_the_way(conflict, viewer=request.user)
+    context |= {
+        "form": review.form,
+        "is_review": True,
+        # What was asked for from this form is not asked for again; another one needs its own key.
+        "form_key": uuid4() if is_used else review.form_key,
+        "reviewed": review.token,
+        "consequence": booking_consequence(
+            review.connection, review.wish, review.offered, replaces=old
+        ),
+        "clashes": [clash_sentence(one) for one in review.clashes],
+        "asked_time": ", ".join(when_asked(review.connection, review.wish, review.offered)),
+        "wish": wish_words(wish_of(review.wish), review.offered),
+        "kept": {name: request.POST[name] for name in SLOTS_ASKED if name in request.POST},
+    }
+    return render(request, "appointments/schedule.html", context, status=status)
+
+
+def _in_the_way(found: BookingConflict, *, viewer: User) -> dict[str, Any]:
+    return {"conflict": booking_conflict(found, viewer=viewer), "in_the_way": found.booking}
+
+
+def _typed(request: StaffRequest) -> dict[str, str]:
+    return {name: str(value) for name, value in request.POST.items()}
 
 
 def _form(
@@ -137,7 +285,7 @@ def _slots_page(
     request: StaffRequest, context: dict[str, Any], connection: Connection
 ) -> HttpResponse:
     """Around what is typed: the free slots, or the one that was chosen."""
-    typed = {name: str(value) for name, value in request.POST.items()}
+    typed = _typed(request)
     if CHOOSE in request.POST:
         found = chosen(request.POST, zone=connection.zone)
         if found is not None:
@@ -163,13 +311,14 @@ def _form_page(
         host=str(form["host"].value() or "") if "host" in form.fields else "",
         branch=str(form["branch"].value() or "") if "branch" in form.fields else "",
     )
-    context |= wanted(
-        slots_form(connection, data),
-        data,
-        lambda first, days: slots_to_book(connection, first=first, days=days, like=like),
-        connection=connection,
-    )
-    if status == 200 and request.method == "POST" and not context.get("asked_for_slots"):
+
+    def find(first: date, days: int) -> FreeSlots:
+        if form.offers.not_with(like.host, service=like.service):
+            return FreeSlots(why="host_elsewhere", asked_at=timezone.now())
+        return slots_to_book(connection, first=first, days=days, like=like)
+
+    context |= wanted(slots_form(connection, data), data, find, connection=connection)
+    if CHOOSE in data:
         _focus_next(form)
     return render(request, "appointments/schedule.html", context | {"form": form}, status=status)
 
@@ -269,7 +418,8 @@ def outcome(request: StaffRequest, pk: int) -> HttpResponse:
     context = state_context(booking, is_silent=WorkerPulse.is_silent())
     if knows(request, context["token"]):
         return HttpResponse(status=204)
-    return render(request, "appointments/booking.html#state", context)
+    context |= _moves_along(booking)
+    return render(request, "appointments/booking.html#news", context)
 
 
 def _page(
@@ -278,25 +428,33 @@ def _page(
     context = state_context(booking, is_silent=WorkerPulse.is_silent()) | {
         "title": booking_title(booking),
         "asked_time": asked_time(booking),
-        "before": facts_time(booking.expected.get("when", ())),
+        "before": time_before(booking),
         "facts": facts(booking.appointment) if booking.appointment else None,
-        "zone": booking.connection.time_zone if booking.wish.get("session") else settings.TIME_ZONE,
-        "wish": _wish(booking) if booking.kind == Booking.Kind.BOOK else [],
+        "zone": _zone_of(booking),
+        "wish": wish_words(booking.wish, Offered.of(booking.wish))
+        if booking.kind == Booking.Kind.BOOK
+        else [],
+        **_moves_along(booking, form=form),
+    }
+    return render(request, "appointments/booking.html", context, status=status)
+
+
+def _moves_along(booking: Booking, *, form: VerdictForm | None = None) -> dict[str, Any]:
+    """What stands below the state on its own page, and is as old as the state is."""
+    return {
         "history": of_booking(booking),
         "verdict_form": form or VerdictForm(),
         "may_settle": may_settle(booking),
         "quiet_from": quiet_from(booking),
     }
-    return render(request, "appointments/booking.html", context, status=status)
 
 
-def _wish(booking: Booking) -> list[tuple[Promise | str, Any]]:
-    hidden = ("starts_at", "ends_at")
-    return [
-        (str(SCHEDULE_LABELS[name]), value)
-        for name, value in booking.wish.items()
-        if value and name not in hidden
-    ]
+def _zone_of(booking: Booking) -> str:
+    """In which zone the time asked for is written: of a session without hours, the practice's."""
+    here: str = settings.TIME_ZONE
+    zone = booking.connection.time_zone
+    has_hours = Offered.of(booking.wish).window or not booking.wish.get("session")
+    return here if has_hours else zone
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -322,7 +480,7 @@ def reread(request: StaffRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @permission_required(MAY_SCHEDULE, raise_exception=True)
 def keep(request: StaffRequest, pk: int) -> HttpResponse:
-    """End a rebooking: the old appointment is kept beside the new one."""
+    """End a rebooking with both appointments, or leave what is shown after all as it is."""
     booking = _booking(pk)
     if request.method == "POST":
         keep_both(booking, by=request.user)
@@ -355,7 +513,9 @@ def _booking(pk: int) -> Booking:
         "requested_by",
         "settled_by",
         "kept_both_by",
-    ).prefetch_related("appointment__attendees", "replaces__attendees", "events__by")
+    ).prefetch_related(
+        "appointment__attendees", "replaces__attendees", open_of_the_old(), "events__by"
+    )
     return get_object_or_404(found, pk=pk)
 
 
@@ -365,24 +525,33 @@ def state_context(booking: Booking, *, is_silent: bool) -> dict[str, Any]:
     silent = booking_silence(booking) if is_silent and booking.is_moving else ""
     old = _old_one(booking)
     seen = (booking.state, booking.why, booking.due_at, booking.shown, booking.deviations)
+    accepted = (booking.is_contradicted, booking.kept_both_at)
     return {
         "booking": booking,
         "outcome": booking_outcome(booking),
         "poll_delay": delay,
-        "token": token_of(seen, delay, silent, old),
+        "token": token_of(seen, accepted, delay, silent, old),
         "silence": silent,
         "to_ring": _to_ring(booking),
         "can_take_back": booking.state == Booking.State.REQUESTED,
         "can_read_again": booking.state in (Booking.State.UNKNOWN, Booking.State.NEEDS_HUMAN),
+        "can_accept": booking.is_contradicted
+        and booking.kept_both_at is None
+        and old.get("old_is_over", True),
         **old,
     }
 
 
 def _to_ring(booking: Booking) -> list[Attendee]:
-    """Who can be told by telephone of a change that the provider may tell nobody of."""
-    if booking.kind == Booking.Kind.BOOK or booking.appointment is None or not booking.stands:
+    """Who can be told by telephone of what the provider may tell nobody of."""
+    if booking.appointment is None or not booking.stands:
         return []
     return [one for one in booking.appointment.attendees.all() if one.phone]
+
+
+def open_of_the_old() -> Prefetch[Any]:
+    """What `state_context` looks up of the appointment that is to be replaced."""
+    return Prefetch("replaces__cancellations", queryset=Cancellation.objects.open())
 
 
 def _old_one(booking: Booking) -> dict[str, Any]:
@@ -394,7 +563,7 @@ def _old_one(booking: Booking) -> dict[str, Any]:
     person = people.get(booking.replaces_attendee) if booking.replaces_attendee else None
     is_over = not row.is_live or bool(booking.replaces_attendee and person is None)
     is_kept = booking.kept_both_at is not None
-    open_one = row.cancellations.open().first()
+    open_one = next((one for one in row.cancellations.all() if one.is_open), None)
     is_half_done = not is_over and not is_kept
     is_undone = booking.is_undone
     is_compared = booking.stands and not booking.deviations and not booking.has_vanished
@@ -412,10 +581,14 @@ def _old_one(booking: Booking) -> dict[str, Any]:
         and (booking.appointment_id is not None or booking.state == Booking.State.SETTLED),
         "can_keep_both": is_half_done
         and open_one is None
-        and (booking.stands or booking.state == Booking.State.AWAITS_CONFIRMATION),
+        and (
+            booking.stands
+            or booking.is_contradicted
+            or booking.state == Booking.State.AWAITS_CONFIRMATION
+        ),
         "is_undone": is_undone,
         "can_rebook": is_half_done
         and not booking.is_open
-        and (is_undone or not booking.stands)
+        and (is_undone or not (booking.stands or booking.is_contradicted))
         and booking.state != Booking.State.AWAITS_CONFIRMATION,
     }

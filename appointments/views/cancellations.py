@@ -7,7 +7,7 @@ never waits for a provider: it shows the state of the intent, and asks for it ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from math import ceil
@@ -31,12 +31,12 @@ from appointments.models import (
     Attendee,
     Booking,
     Cancellation,
-    ConcernedPerson,
     ReasonPreset,
     WorkerPulse,
 )
 from appointments.models.appointments import and_others
 from appointments.models.cancellations import FAILED, State, Verdict
+from appointments.services.calls import booked_as, other_numbers
 from appointments.services.cancel import (
     Conflict,
     ConflictKind,
@@ -55,21 +55,26 @@ from appointments.services.settle import (
     send_again,
     settle_by_hand,
 )
+from appointments.services.trace import booked_later_ones
 from appointments.views.appointments import facts
 from appointments.views.polling import STEADY, interval, knows, token_of
 from appointments.views.request import StaffRequest, see_other, wants_fragment
-from appointments.views.timeline import of_cancellation, scope_words
+from appointments.views.timeline import of_cancellation
 from appointments.wording import (
-    JUST,
     Notice,
     change_sentence,
     consequence,
     cooling_off,
+    email_of_case,
+    email_source,
     failure,
     freshness,
+    is_declined,
+    later_known,
     policy_notice,
     reason_reader,
     removed_before,
+    scope_words,
     silence,
 )
 from appointments.wording import conflict as conflict_sentence
@@ -78,6 +83,9 @@ from appointments.wording import outcome as outcome_of
 MAY_CANCEL = "appointments.cancel_appointment"
 MAY_VIEW = "appointments.view_appointment"
 MAY_SETTLE = "appointments.settle_cancellation"
+
+REMOVED_MEANWHILE = timedelta(minutes=10)
+"""How long ago somebody was removed who could still be chosen in an open dialog."""
 
 LATER_ONES_FOR = timedelta(minutes=2)
 """How long after its settlement the later occurrences of a series are still being read."""
@@ -103,8 +111,9 @@ def cancel(request: StaffRequest, pk: int) -> HttpResponse:
         form = _form(appointment, typed=typed, looked_for=_looked_for(request))
         return _dialog(request, appointment, form)
 
-    form = _form(appointment, data=request.POST)
+    form = _form(appointment, data=request.POST, looked_for=_looked_for(request))
     if not form.is_valid():
+        form.focus_on_error()
         notice = _removed_meanwhile(request, appointment, form)
         return _dialog(request, appointment, form, status=422, notice=notice)
     result = ask_to_cancel(
@@ -138,10 +147,12 @@ def look(request: StaffRequest, pk: int) -> HttpResponse:
     found = look_at(appointment, version=request.POST.get("version", ""))
     if found is None or not found.ok or not (found.changes or found.cancelled or found.gone):
         context = {"look": _look_sentence(appointment, found), "found": found}
+        if found is not None and found.asked_for_invitee:
+            context["email_from"] = email_of_case(appointment, is_there=bool(found.invitee_email))
         return render(request, "appointments/cancel.html#look", context)
 
     fresh = _appointment(pk)
-    form = _form(fresh, typed=request.POST)
+    form = _form(fresh, typed=request.POST, looked_for=_looked_for(request))
     form.fields["reason"].widget.attrs.pop("autofocus")  # she may be typing elsewhere by now
     response = _dialog(
         request, fresh, form, notice=_news(fresh, found, viewer=request.user), is_gone=found.gone
@@ -233,21 +244,22 @@ def _dialog(
     if not notice and found is not None:
         notice = conflict_sentence(found, viewer=request.user)
     is_fragment = wants_fragment(request)
+    later = booked_later_ones(appointment) if "series" in form.fields else []
     context = {
         "appointment": appointment,
         "facts": facts(appointment) | _who(form),
         "form": form,
-        "targets": _targets(appointment, form),
-        "chosen": _chosen(appointment, form),
-        "reader": reason_reader(appointment.capabilities),
+        "targets": _targets(appointment, form, later=later),
+        "chosen": _chosen(appointment, form, later=later),
+        "reader": reason_reader(appointment),
+        **_email_from(appointment, form),
         "policy": policy_notice(appointment) if appointment.is_live else None,
         "freshness": freshness(appointment.connection),
         "rebooking": _rebooking(appointment),
         "notice": notice,
         "in_the_way": in_the_way,
         "is_blocked": is_gone or found is not None or in_the_way is not None,
-        "is_decline": appointment.capabilities.confirms_pending
-        and appointment.status == Status.PENDING,
+        "is_decline": is_declined(appointment),
         "in_dialog": is_fragment,
     }
     name = "appointments/cancel.html" + ("#dialog" if is_fragment else "")
@@ -293,10 +305,27 @@ def _removed_meanwhile(
     if "attendee" not in form.errors:
         return ""
     removed = appointment.cancellations.filter(
-        state=State.CONFIRMED, scope=Scope.ATTENDEE, settled_at__gte=timezone.now() - JUST
+        state=State.CONFIRMED,
+        scope=Scope.ATTENDEE,
+        settled_at__gte=timezone.now() - REMOVED_MEANWHILE,
     )
     last = removed.select_related("requested_by").order_by("-settled_at").first()
     return removed_before(last, viewer=request.user) if last is not None else ""
+
+
+def _email_from(appointment: Appointment, form: CancellationForm) -> dict[str, str]:
+    """Where the address in the form comes from, and of which address that is true."""
+    if "email" not in form.fields:
+        return {}
+    listed = {one.email.casefold(): one for one in form.people if one.email}
+    value = form["email"].value() or ""
+    if len(listed) == 1:
+        is_listed = value.casefold() in listed
+        source = email_source(appointment, listed=list(listed.values())) if is_listed else ""
+        return {"email_from": source, "email_of": value}
+    if value and not listed:
+        return {}
+    return {"email_from": email_source(appointment, listed=list(listed.values()))}
 
 
 def _who(form: CancellationForm) -> dict[str, str]:
@@ -314,7 +343,7 @@ def _dialog_after_conflict(request: StaffRequest, pk: int, found: Conflict) -> H
     response = _dialog(
         request,
         fresh,
-        _form(fresh, typed=request.POST),
+        _form(fresh, typed=request.POST, looked_for=_looked_for(request)),
         status=409,
         notice=conflict_sentence(found, viewer=request.user),
         in_the_way=found.cancellation or found.booking,
@@ -323,7 +352,9 @@ def _dialog_after_conflict(request: StaffRequest, pk: int, found: Conflict) -> H
     return response
 
 
-def _targets(appointment: Appointment, form: CancellationForm) -> list[dict[str, Any]]:
+def _targets(
+    appointment: Appointment, form: CancellationForm, *, later: Sequence[Appointment]
+) -> list[dict[str, Any]]:
     """What can be taken away, each with its consequence and the name of the act."""
     if "attendee" in form.fields:
         return [
@@ -339,29 +370,38 @@ def _targets(appointment: Appointment, form: CancellationForm) -> list[dict[str,
         labels = dict(form.fields["series"].choices)  # type: ignore[attr-defined]
         return [
             {"value": THIS, "label": labels[THIS]} | _act(appointment, Scope.WHOLE),
-            {"value": FOLLOWING, "label": labels[FOLLOWING]} | _act(appointment, Scope.FOLLOWING),
+            {"value": FOLLOWING, "label": labels[FOLLOWING], "known": later_known(later)}
+            | _act(appointment, Scope.FOLLOWING, later=later),
         ]
     return []
 
 
-def _chosen(appointment: Appointment, form: CancellationForm) -> dict[str, str]:
+def _chosen(
+    appointment: Appointment, form: CancellationForm, *, later: Sequence[Appointment]
+) -> dict[str, str]:
     chosen = form.chosen()
     if chosen is None:
-        return {"act": _("Cancel appointment"), "consequence": ""}
-    return _act(appointment, *chosen)
+        return {"act": _("Choose who"), "consequence": ""}
+    return _act(appointment, *chosen, later=later)
 
 
 def _act(
-    appointment: Appointment, scope: Scope, attendee: Attendee | None = None
+    appointment: Appointment,
+    scope: Scope,
+    attendee: Attendee | None = None,
+    *,
+    later: Sequence[Appointment] = (),
 ) -> dict[str, str]:
     match scope:
         case Scope.ATTENDEE:
             act = _("Remove %(name)s") % {"name": attendee}
         case Scope.FOLLOWING:
             act = _("Cancel this and later ones")
+        case Scope.WHOLE if is_declined(appointment):
+            act = _("Decline appointment")
         case Scope.WHOLE:
             act = _("Cancel appointment")
-    sentence = consequence(appointment, scope=scope, attendee=attendee)
+    sentence = consequence(appointment, scope=scope, attendee=attendee, later=later)
     return {"act": act, "consequence": sentence}
 
 
@@ -425,14 +465,9 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     context = state_context(cancellation, is_silent=WorkerPulse.is_silent()) | {
+        **_moves_along(cancellation, form=form),
         "facts": facts(cancellation.appointment),
-        "scope": scope_words(cancellation),
-        "history": of_cancellation(cancellation),
-        "verdict_form": form or VerdictForm(),
-        "may_settle": may_settle(cancellation),
-        "may_send_again": may_send_again(cancellation),
-        "is_batch_held": is_held(cancellation),
-        "quiet_from": quiet_from(cancellation),
+        "scope": scope_words(cancellation.scope, who=cancellation.person),
     }
     return render(request, "appointments/cancellation.html", context, status=status)
 
@@ -497,13 +532,26 @@ def _back_to(request: StaffRequest, cancellation: Cancellation) -> HttpResponse:
 
 
 def _state(request: StaffRequest, cancellation: Cancellation) -> HttpResponse:
-    """The state alone; nothing at all to a poll that knows it already."""
+    """The state and what moves along with it; nothing at all to a poll that knows it already."""
     context = state_context(cancellation, is_silent=WorkerPulse.is_silent())
     if knows(request, context["token"]):
         return HttpResponse(status=204)
-    response = render(request, "appointments/cancellation.html#state", context)
+    context |= _moves_along(cancellation)
+    response = render(request, "appointments/cancellation.html#news", context)
     response["HX-Trigger"] = CHANGED
     return response
+
+
+def _moves_along(cancellation: Cancellation, *, form: VerdictForm | None = None) -> dict[str, Any]:
+    """What stands below the state on its own page, and is as old as the state is."""
+    return {
+        "history": of_cancellation(cancellation),
+        "verdict_form": form or VerdictForm(),
+        "may_settle": may_settle(cancellation),
+        "may_send_again": may_send_again(cancellation),
+        "is_batch_held": is_held(cancellation),
+        "quiet_from": quiet_from(cancellation),
+    }
 
 
 def state_context(cancellation: Cancellation, *, is_silent: bool) -> dict[str, Any]:
@@ -528,9 +576,22 @@ def state_context(cancellation: Cancellation, *, is_silent: bool) -> dict[str, A
     }
 
 
-def _to_ring(cancellation: Cancellation) -> list[ConcernedPerson]:
-    """The people concerned who can be reached."""
-    return [one for one in cancellation.people.all() if one.phone or one.email]
+def _to_ring(cancellation: Cancellation) -> list[dict[str, Any]]:
+    """The people concerned who can be reached, once it is known what to tell them."""
+    if cancellation.state in (State.REQUESTED, State.SENDING, State.UNKNOWN):
+        return []
+    people = [one for one in cancellation.people.all() if one.phone or one.email]
+    numbers = other_numbers(people)
+    return [
+        {
+            "person": one,
+            "others": [
+                {"phone": other.phone, "name": booked_as(one, other)}
+                for other in numbers.get(one.pk, [])
+            ],
+        }
+        for one in people
+    ]
 
 
 def _next_look(cancellation: Cancellation) -> str:

@@ -11,10 +11,17 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from appointments.booking_wording import booking_conflict, confirm_consequence, move_consequence
+from appointments.booking_wording import (
+    booking_conflict,
+    clash_sentence,
+    confirm_consequence,
+    move_consequence,
+)
+from appointments.codes import in_words
 from appointments.domain import Slot
 from appointments.forms import ConfirmForm, MoveForm
 from appointments.models import Appointment, Booking
+from appointments.services.clash import clashes, planned_move
 from appointments.services.schedule import (
     BookingConflict,
     ask_to_confirm,
@@ -54,6 +61,7 @@ def move(request: StaffRequest, pk: int) -> HttpResponse:
         to=form.wish(),
         form_key=form.cleaned_data["form_key"],
         version=form.cleaned_data["version"],
+        offered=form.offered(),
     )
     match result:
         case Booking():
@@ -75,7 +83,7 @@ def _chosen(request: StaffRequest, appointment: Appointment) -> tuple[Slot | Non
     if found is None:
         return None, data
     slot, fields = found
-    return slot, data | {name: fields[name] for name in ("starts_at", "session", "batch")}
+    return slot, data | {name: fields[name] for name in ("starts_at", "session", "batch", "slot")}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -126,6 +134,7 @@ def _move_page(
         "form": form,
         "to": to,
         "consequence": move_consequence(appointment, to) if to else "",
+        "clashes": _clashes(appointment, form) if to else [],
         "connection": connection,
     }
     context |= wanted(
@@ -137,14 +146,21 @@ def _move_page(
     return render(request, "appointments/move.html", context, status=status)
 
 
+def _clashes(appointment: Appointment, form: MoveForm) -> list[str]:
+    """What stands at the chosen time already; only of a valid form."""
+    planned = planned_move(appointment, form.wish(), form.offered())
+    return [clash_sentence(one) for one in clashes(planned)]
+
+
 def _to(form: MoveForm, slot: Slot | None) -> str:
     """Where it goes, in words, on the desk's clock."""
-    if slot is not None:
+    if slot := slot or form.chosen_slot():
         return slot_words(slot, connection=form.appointment.connection)
     wish = form.wish()
     local = timezone.localtime(wish.starts_at)
     day = day_title(local.date(), today=timezone.localdate())
-    return ", ".join(part for part in (day, f"{local:%H:%M}", wish.session, wish.batch) if part)
+    lane = (in_words(wish.session), wish.batch)
+    return ", ".join(part for part in (day, *lane, f"{local:%H:%M}") if part)
 
 
 def _confirm_page(

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
+from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from appointments.days import day_year
 from appointments.domain import LIVE
-from appointments.forms import FilterForm, Range
-from appointments.models import Appointment, Connection
+from appointments.forms import OUTCOME_UNKNOWN, UNSETTLED, FilterForm, Range
+from appointments.models import Appointment, Booking, Cancellation, Connection
 from appointments.models.appointments import AppointmentQuerySet
 from appointments.providers.registry import PROVIDERS
-from appointments.views.rows import WORDS
+from appointments.views.rows import COLUMNS, WORDS, Raw, Slice, key_of
+
+LONG_BEGUN = timedelta(hours=1)
+"""So long after its beginning an appointment is no longer what the desk opens a day with."""
+
+SEEN_AT_ONCE = 20
+"""Rows that a large screen shows without scrolling."""
+MOST_BEFORE_TODAY = 10
 
 DAYS = ("range", "from", "to")
 """Fields that say which days; all others say which bookings."""
@@ -44,6 +52,10 @@ class Span:
     @property
     def days(self) -> int:
         return (self.last - self.first).days + 1 if self.last else 1
+
+    def holds(self, moment: datetime) -> bool:
+        day = timezone.localdate(moment)
+        return self.first <= day and (self.last is None or day <= self.last)
 
     @classmethod
     def of_range(cls, name: str) -> Span:
@@ -109,7 +121,7 @@ class Wanted:
         if last is not None:
             # Somebody who names only a last day in the past wants to see that day.
             return Span(first=min(timezone.localdate(), last), last=last)
-        return Span.of_range(self.values.get("range") or Range.UPCOMING)
+        return Span.of_range(usual_range(self.values))
 
     def found(self) -> AppointmentQuerySet:
         """The bookings of these days that the filters leave."""
@@ -119,6 +131,43 @@ class Wanted:
         """The bookings of the days of *span* that the filters leave."""
         found = self.of_any_day().from_day(span.first)
         return found.to_day(span.last) if span.last else found
+
+    def opens_after(self, shown: Slice) -> str:
+        """
+        The key that a long day of today opens behind; empty if it opens at its beginning.
+
+        What began long ago is then no longer what the desk looks for first.
+        """
+        now, today = timezone.now(), timezone.localdate()
+        is_today = self.span == Span(first=today, last=today)
+        if not is_today or len(shown.raw) <= SEEN_AT_ONCE:
+            return ""
+        found, since = self.found(), now - LONG_BEGUN
+        if not found.filter(sorts_at__gte=since).exists():
+            return ""  # All of it is over: behind the last one there is nothing to open at.
+        long_begun = found.filter(sorts_at__lt=since)
+        row = long_begun.order_by("-sorts_at", "-pk").values("sorts_at", "pk").first()
+        return key_of(dict(row)) if row else ""
+
+    def next_day(self) -> date | None:
+        """The first day after these with anything that the filters leave."""
+        if self.span.last is None:
+            return None
+        later = self.of_any_day().from_day(self.span.last + timedelta(days=1)).in_order()
+        moment = later.values_list("sorts_at", flat=True).first()
+        return timezone.localdate(moment) if moment else None
+
+    def before_today(self, shown: Slice) -> list[Raw]:
+        """
+        Whom a search through all coming days finds before them, the newest first.
+
+        Behind the last page of *shown*: who is looked for may ring about what is over.
+        """
+        is_everywhere = self.values.get("q") and self.span == Span.of_range(Range.UPCOMING)
+        if not is_everywhere or shown.later:
+            return []
+        earlier = self.of_any_day().to_day(self.span.first - timedelta(days=1))
+        return list(earlier.order_by("-sorts_at", "-pk").values(*COLUMNS)[:MOST_BEFORE_TODAY])
 
     def with_nobody(self) -> int:
         """
@@ -132,6 +181,8 @@ class Wanted:
 
     def around(self, appointment: Appointment) -> tuple[int | None, int | None]:
         """Keys of the bookings in front of and behind *appointment*, on whatever page they are."""
+        if not self.span.holds(appointment.sorts_at):
+            return None, None
         place, found = (appointment.sorts_at, appointment.pk), self.found()
         earlier = found.filter(sorts_at__lte=appointment.sorts_at).before(*place)
         later = found.filter(sorts_at__gte=appointment.sorts_at).after(*place)
@@ -159,7 +210,9 @@ class Wanted:
         if connection := self.values.get("connection"):
             found = found.filter(connection=connection)
         if status := self.values.get("status"):
-            found = found.filter(status=status)
+            found = found.filter(
+                _whose_outcome_is_unknown() if status == UNSETTLED else Q(status=status)
+            )
         if fragment := self.values.get("with"):
             found = found.with_host(fragment)
         if query := self.values.get("q"):
@@ -167,8 +220,23 @@ class Wanted:
         return found
 
 
+def _whose_outcome_is_unknown() -> Q:
+    asked = Cancellation.objects.unsettled(), Booking.objects.unsettled().changes()
+    cancellations, changes = (rows.values("appointment") for rows in asked)
+    return Q(pk__in=cancellations) | Q(pk__in=changes)
+
+
 def without(kept: Mapping[str, str], *names: str) -> dict[str, str]:
     return {name: value for name, value in kept.items() if name not in names}
+
+
+def usual_range(kept: Mapping[str, Any]) -> str:
+    """
+    The range of an address that names no day: today, but for somebody who is searched for.
+
+    Who rings about an appointment is seldom booked for today.
+    """
+    return kept.get("range") or (Range.UPCOMING if kept.get("q") else Range.TODAY).value
 
 
 def query_of(kept: Mapping[str, str]) -> str:
@@ -177,7 +245,7 @@ def query_of(kept: Mapping[str, str]) -> str:
 
     The bare address is somebody's start view, so the list without any filter needs a name.
     """
-    return urlencode(kept or {"range": Range.UPCOMING.value})
+    return urlencode(kept or {"range": usual_range(kept)})
 
 
 def address(kept: Mapping[str, str]) -> str:
@@ -205,13 +273,13 @@ def bookings_in_words(query: Mapping[str, str], accounts: Mapping[str, str]) -> 
 
 def _bookings_in_words(query: Mapping[str, str], accounts: Mapping[str, str]) -> Iterator[str]:
     if search := query.get("q"):
-        yield f"“{search}”"
+        yield _("“%(text)s”") % {"text": search}
     if slug := query.get("provider"):
         yield PROVIDERS[slug].label if slug in PROVIDERS else slug
     if account := query.get("connection"):
         yield accounts.get(account, _("an account that is gone"))
     if status := query.get("status"):
-        yield str(WORDS.get(status, status))
+        yield str(OUTCOME_UNKNOWN if status == UNSETTLED else WORDS.get(status, status))
     if host := query.get("with"):
         yield _("with %(name)s") % {"name": host}
 
@@ -225,7 +293,7 @@ def _days_in_words(query: Mapping[str, str]) -> str:
         return _("from %(day)s") % {"day": first}
     if last:
         return _("until %(day)s") % {"day": last}
-    return str(Range(query.get("range") or Range.UPCOMING).label)
+    return str(Range(usual_range(query)).label)
 
 
 def _day_in_words(day: str) -> str:

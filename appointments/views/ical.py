@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from django.utils.translation import gettext as _
 from icalendar import Calendar, Event, vText
 
+from appointments.codes import in_words
 from appointments.domain import Status
 from appointments.models import Appointment, Connection
 from appointments.models.appointments import and_others, name_of
@@ -78,10 +79,10 @@ def _event(booking: Appointment, connection: Connection, *, with_phones: bool, l
     made.add("last-modified", changed)
     made.add("sequence", int((changed - booking.first_seen_at).total_seconds()))
     made.add("status", _STATUS.get(booking.status, "TENTATIVE"))
-    made.add("summary", plain(_summary(booking)))
+    made.add("summary", plain(_summary(booking, connection)))
     made.add("description", plain("\n".join(_lines(booking, connection, with_phones=with_phones))))
     if booking.location:
-        made.add("location", plain(booking.location))
+        made.add("location", plain(in_words(booking.location)))
     made.add("url", link)
     made.add("class", "PRIVATE")
     _put_time(made, booking)
@@ -117,17 +118,17 @@ def changed_at(booking: Appointment) -> datetime:
     return max(one for one in moments if one is not None)
 
 
-def _summary(booking: Appointment) -> str:
+def _summary(booking: Appointment, connection: Connection) -> str:
     word = ""
     if booking.status not in (Status.BOOKED, Status.COMPLETED):
         word = f"{word_of(booking.status, booking.provider_status)}: "
-    when = _when(booking)
+    when = _when(booking, connection)
     lane = f"{when}: " if booking.starts_at is None else ""
     parts = (_who(booking), booking.title)
     return word + lane + " · ".join(part for part in parts if part)
 
 
-def _when(booking: Appointment) -> str:
+def _when(booking: Appointment, connection: Connection) -> str:
     found = moment_or_lane(
         starts_at=booking.starts_at,
         ends_at=booking.ends_at,
@@ -136,8 +137,10 @@ def _when(booking: Appointment) -> str:
         batch=booking.batch,
         window_starts=booking.window_starts,
         window_ends=booking.window_ends,
+        zone=connection.zone,
     )
-    return f"{found.lane} ({found.window})" if found.window else found.lane
+    # A calendar is read in any zone, and its day is that of the practice.
+    return f"{found.lane} ({found.elsewhere or found.window})" if found.window else found.lane
 
 
 def _who(booking: Appointment) -> str:

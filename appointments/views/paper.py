@@ -73,7 +73,16 @@ def list_file(request: StaffRequest) -> StreamingHttpResponse:
     accounts = Accounts.read()
     wanted = Wanted.by(request.GET, accounts)
     cells = (_cells(line) for line in _lines(wanted.found(), accounts.used))
-    return csv_stream(f"appointments-{timezone.localdate()}.csv", _header(), cells)
+    return csv_stream(_name_of_file(wanted.span), _header(), cells)
+
+
+def _name_of_file(span: Span) -> str:
+    """After the days that the file holds, so that two of them are told apart."""
+    if span.last is None:
+        return f"appointments-from-{span.first}.csv"
+    if span.last == span.first:
+        return f"appointments-{span.first}.csv"
+    return f"appointments-{span.first}-to-{span.last}.csv"
 
 
 def _lines(
@@ -122,8 +131,8 @@ def _cells(line: Mapping[str, Any]) -> tuple[str, ...]:
     raw: Raw = line["raw"]
     return (
         line["day"].isoformat(),
-        row["start"],
-        row["end"],
+        row["start"] or row["opens"],
+        row["end"] or row["closes"],
         row["lane"],
         settings.TIME_ZONE,
         _joined(one["name"] for one in line["people"]),

@@ -35,8 +35,10 @@ from appointments.models import (
 from appointments.models.appointments import AppointmentQuerySet, is_sought
 from appointments.models.bookings import UNSETTLED_BOOKINGS
 from appointments.models.cancellations import OPEN, UNSETTLED, State, Verdict
+from appointments.services.trace import cancelled_with
 from appointments.views.polling import token_of
 from appointments.views.when import day_nearness, day_title, moment_or_lane
+from appointments.wording import cancelled_with_earlier
 from appointments.wording import person as name_of
 
 PAGE_SIZE = 50
@@ -112,6 +114,10 @@ class Row(TypedDict):
     end: str
     lane: str
     window: str
+    elsewhere: str
+    """The window on the clock of the practice, if that shows another time."""
+    opens: str
+    closes: str
     is_past: bool
     soon: str
     """`hour` or `two`, if it begins within so many hours."""
@@ -222,12 +228,15 @@ def look_of(raw: Sequence[Raw], *, connections: Iterable[Connection]) -> str:
     How long ago a connection was read is left out: it changes by itself, and the page counts it.
     """
     now, today = timezone.now(), timezone.localdate()
+    by_key = {one.pk: one for one in connections}
     columns = ("pk", "content", "status", "changed_here_at", "practitioner")
     seen = [tuple(one[name] for name in columns) for one in raw]
-    hours = [(_soon(one, now=now), _is_past(one, now=now, today=today)) for one in raw]
+    hours = [
+        (_soon(one, now=now), _is_past(one, by_key[one["connection_id"]], now=now)) for one in raw
+    ]
     health = [
         (one.pk, one.health.failing_since, one.health.failure, _next_try(one.health))
-        for one in connections
+        for one in by_key.values()
         if hasattr(one, "health")
     ]
     newest = [
@@ -291,10 +300,10 @@ class RowMaker:
         self.people = _people(pks)
         self.query = query
         self.cancellations = _newest_cancellations(pks)
+        self.with_earlier = cancelled_with([one["pk"] for one in raw if self._may_be_later(one)])
         changes = Booking.objects.open().changes().filter(appointment__in=pks)
         self.changes = {one.appointment_id: one for one in changes}
         self.now, self.desk = timezone.now(), timezone.get_default_timezone()
-        self.today = self.now.astimezone(self.desk).date()
         self.root, self.filters = reverse("appointments"), f"?{filters}" if filters else ""
         # Looked up once: of each there are fifty on a page.
         self.pick_label = _("Choose %(who)s")
@@ -313,7 +322,7 @@ class RowMaker:
         if newest is not None and newest.state in OPEN:
             open_one = newest
         facts = {name: raw[name] for name in _WHEN}
-        when = moment_or_lane(**facts, zone=connection.time_zone)
+        when = moment_or_lane(**facts, zone=connection.zone)
         # Two addresses for each of fifty rows: `reverse` would be a tenth of the page's time.
         url = f"{self.root}appointments/{raw['pk']}/"
         word, status = word_of(raw["status"], raw["provider_status"]), raw["status"]
@@ -321,7 +330,7 @@ class RowMaker:
             word, status = _open_word(open_one), open_one.state
         who, others = _clip(_name(people, raw)), max(0, len(people) - 1)
         is_cancelled = status == Status.CANCELLED
-        why = _why_cancelled(raw, newest, connection) if is_cancelled else ""
+        why = self._why_cancelled(raw, connection) if is_cancelled else ""
         return Row(
             pk=raw["pk"],
             url=f"{url}{self.filters}",
@@ -330,7 +339,10 @@ class RowMaker:
             end=when.end,
             lane=when.lane,
             window=when.window,
-            is_past=_is_past(raw, now=self.now, today=self.today),
+            elsewhere=when.elsewhere,
+            opens=when.opens,
+            closes=when.closes,
+            is_past=_is_past(raw, connection, now=self.now),
             soon=_soon(raw, now=self.now),
             who=who,
             others=others,
@@ -361,6 +373,29 @@ class RowMaker:
         label = connection.provider_label
         return f"{label} · {connection.name}" if connection.provider in self.shared else label
 
+    def _may_be_later(self, raw: Raw) -> bool:
+        """Whether "this and later ones" of an earlier occurrence may have taken it away."""
+        return (
+            raw["status"] == Status.CANCELLED
+            and raw["pk"] not in self.cancellations
+            and self.connections[raw["connection_id"]].capabilities.following
+        )
+
+    def _why_cancelled(self, raw: Raw, connection: Connection) -> str:
+        """By whom of us and why; or that it was done at the provider, and what it says of that."""
+        mine, earlier = self.cancellations.get(raw["pk"]), self.with_earlier.get(raw["pk"])
+        if mine is not None and mine.state == State.SETTLED:
+            who, why = _("as %(name)s found out") % {"name": name_of(mine.settled_by)}, mine.reason
+        elif mine is not None:
+            who, why = _("by %(name)s") % {"name": name_of(mine.requested_by)}, mine.reason
+        elif earlier is not None:
+            who, why = cancelled_with_earlier(earlier), earlier.reason
+        else:
+            values = {"provider": connection.provider_label, "name": raw["cancelled_by"]}
+            who = _("at %(provider)s, by %(name)s") if values["name"] else _("at %(provider)s")
+            who, why = who % values, raw["cancel_reason"]
+        return ": ".join(part for part in (who, why) if part)
+
     def _can_cancel(self, raw: Raw, connection: Connection) -> bool:
         """The same answer as `services.cancel.obstacles`, from bare columns."""
         can = connection.capabilities
@@ -368,15 +403,16 @@ class RowMaker:
         return (
             can.cancels
             and raw["status"] in LIVE
-            and (can.cancels_past or not _is_past(raw, now=self.now, today=self.today))
+            and (can.cancels_past or not _is_past(raw, connection, now=self.now))
             and (policy is None or policy.allowed)
         )
 
 
-def _is_past(raw: Raw, *, now: datetime, today: date) -> bool:
+def _is_past(raw: Raw, connection: Connection, *, now: datetime) -> bool:
+    """The same answer as `Appointment.is_past`: a day without a clock time is the practice's."""
     if ends_at := raw["ends_at"] or raw["starts_at"]:
         return bool(ends_at < now)
-    return bool(raw["day"] < today)
+    return bool(raw["day"] < now.astimezone(connection.zone).date())
 
 
 def _soon(raw: Raw, *, now: datetime) -> str:
@@ -446,7 +482,7 @@ def _details(raw: Raw) -> Iterable[str]:
 def word_of(status: str, theirs: str) -> str:
     """The status in our word, or in the provider's where we have none."""
     if status == Status.OTHER and theirs:
-        return _clip(f"“{theirs}”")
+        return _clip(_("“%(text)s”") % {"text": theirs})
     return str(WORDS[status])
 
 
@@ -459,19 +495,6 @@ def _open_word(open_one: Cancellation | Booking) -> str:
         words = _ONE_UNKNOWN if open_one.state in UNSETTLED else _ONE_LEAVES
         return _clip(words % {"name": open_one.person})
     return str(OPEN_WORDS[open_one.state])
-
-
-def _why_cancelled(raw: Raw, mine: Cancellation | None, connection: Connection) -> str:
-    """By whom of us and why; or that it was done at the provider, and what it says of that."""
-    if mine is not None and mine.state == State.SETTLED:
-        who, why = _("as %(name)s found out") % {"name": name_of(mine.settled_by)}, mine.reason
-    elif mine is not None:
-        who, why = _("by %(name)s") % {"name": name_of(mine.requested_by)}, mine.reason
-    else:
-        values = {"provider": connection.provider_label, "name": raw["cancelled_by"]}
-        who = _("at %(provider)s, by %(name)s") if values["name"] else _("at %(provider)s")
-        who, why = who % values, raw["cancel_reason"]
-    return ": ".join(part for part in (who, why) if part)
 
 
 def _clip(text: str) -> str:

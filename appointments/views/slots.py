@@ -11,14 +11,14 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from appointments.codes import in_words
 from appointments.days import weekday
 from appointments.domain import Slot
-from appointments.forms import SlotField, SlotsForm
+from appointments.forms import SlotField, SlotsForm, branch_words
 from appointments.models import Connection
-from appointments.services.slots import FreeSlots, days_at_once
+from appointments.services.slots import FreeSlots, days_at_once, start_in
 from appointments.views.when import day_nearness, day_title
 from appointments.wording import clock, failure
 
@@ -46,7 +46,11 @@ def wanted(
     connection: Connection,
 ) -> dict[str, Any]:
     """What the page shows of free slots: nothing, unless *data* asks for them."""
-    context: dict[str, Any] = {"slots_form": form, "zone": settings.TIME_ZONE}
+    context: dict[str, Any] = {
+        "slots_form": form,
+        "zone": settings.TIME_ZONE,
+        "practice_zone": _other_zone(connection),
+    }
     if form is None or data.get("do") != SHOW or not form.is_valid():
         return context
     first, days = form.cleaned_data["slots_from"], form.cleaned_data["slots_days"]
@@ -55,6 +59,7 @@ def wanted(
         "asked_for_slots": True,
         "slots_failure": _failure(found, connection),
         "slots_lack": found.lacks_something,
+        "slots_most": len(found.slots) if found.is_cut else 0,
         "slot_days": _by_day(found.slots, connection=connection),
         "slots_asked_at": clock(found.asked_at, seconds=True),
         "slots_last": first + timedelta(days=days - 1),
@@ -68,8 +73,9 @@ def chosen(data: Mapping[str, Any], *, zone: ZoneInfo) -> tuple[Slot, dict[str, 
         slot = SlotField().clean(data.get(CHOOSE, ""))
     except ValidationError:
         return None
-    local = slot.starts_at.astimezone(zone)
+    local = start_in(slot).astimezone(zone)
     fields = {
+        "slot": SlotField.written(slot),
         "starts_at": f"{local:%Y-%m-%dT%H:%M}",
         "session": slot.session,
         "batch": slot.batch,
@@ -83,12 +89,19 @@ def chosen(data: Mapping[str, Any], *, zone: ZoneInfo) -> tuple[Slot, dict[str, 
 
 
 def slot_words(slot: Slot, *, connection: Connection) -> str:
-    """*slot* in one line: day and time on the desk's clock, perhaps the practice's, the lane."""
+    """*slot* in one line: day, lane, and time on the desk's clock and perhaps the practice's."""
     local = timezone.localtime(slot.starts_at)
     day = day_title(local.date(), today=timezone.localdate())
     elsewhere = _elsewhere(slot, connection=connection)
     time = f"{_label(slot)} ({elsewhere})" if elsewhere else _label(slot)
-    return ", ".join(part for part in (day, time, _lane(slot)) if part)
+    return ", ".join(part for part in (day, _lane(slot), time) if part)
+
+
+def _other_zone(connection: Connection) -> str:
+    """The zone of the practice, if its clock shows another time than the desk's."""
+    now = timezone.localtime()
+    is_other = now.utcoffset() != now.astimezone(connection.zone).utcoffset()
+    return connection.time_zone if is_other else ""
 
 
 def _failure(found: FreeSlots, connection: Connection) -> str:
@@ -114,7 +127,7 @@ def _shown(slot: Slot, *, connection: Connection) -> dict[str, Any]:
         "label": _label(slot),
         "lane": _lane(slot),
         "elsewhere": _elsewhere(slot, connection=connection),
-        "branch": _("Branch %(id)s") % {"id": slot.branch[:8]} if slot.branch else "",
+        "branch": branch_words(slot.branch) if slot.branch else "",
         "left": ngettext("%(count)d left", "%(count)d left", slot.left) % {"count": slot.left}
         if slot.left is not None
         else "",
@@ -133,7 +146,7 @@ def _span(slot: Slot, zone: tzinfo) -> str:
 
 
 def _lane(slot: Slot) -> str:
-    return " · ".join(part for part in (slot.session, slot.batch) if part)
+    return " · ".join(part for part in (in_words(slot.session), slot.batch) if part)
 
 
 def _elsewhere(slot: Slot, *, connection: Connection) -> str:

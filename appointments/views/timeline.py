@@ -9,11 +9,17 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 
 from appointments.booking_wording import asked_time, booking_event_sentence
-from appointments.domain import Scope
+from appointments.domain import Status
 from appointments.models import Appointment, Booking, Cancellation, ProviderAnswer, ProviderCall
 from appointments.models.bookings import BookingEventKind
 from appointments.models.cancellations import AnswerKind, Event
-from appointments.wording import event_sentence, person
+from appointments.services.trace import cancelled_with
+from appointments.wording import (
+    event_sentence,
+    person,
+    scope_words,
+    with_earlier,
+)
 
 _SHOWN_AS_CALLS = frozenset({Event.CLAIMED})
 """Steps that the call itself tells better."""
@@ -51,18 +57,32 @@ def timeline(
         moments += of_cancellation(one, url=one.get_absolute_url())
     for booking in bookings:
         moments += of_booking(booking, url=booking.get_absolute_url())
+    moments += _with_earlier(appointment)
     return sorted(moments, key=lambda moment: moment.at, reverse=True)
 
 
+def _with_earlier(appointment: Appointment) -> Iterator[Moment]:
+    """That it went with an earlier occurrence of its series, and who wanted that."""
+    if appointment.status != Status.CANCELLED or not appointment.capabilities.following:
+        return
+    for earlier in cancelled_with([appointment.pk]).values():
+        yield Moment(
+            at=earlier.settled_at or earlier.requested_at,
+            title=with_earlier(earlier),
+            who=person(earlier.requested_by),
+            detail=_wanted(earlier),
+            url=earlier.get_absolute_url(),
+        )
+
+
 def of_cancellation(cancellation: Cancellation, *, url: str = "") -> list[Moment]:
-    """The steps, requests and answers of one cancellation, in their order."""
-    moments = [*_events(cancellation, url=url), *_calls(cancellation)]
-    return sorted(moments, key=lambda moment: moment.at)
+    """The steps, requests and answers of one cancellation, the newest first."""
+    return _newest_first([*_events(cancellation, url=url), *_calls(cancellation)])
 
 
 def of_booking(booking: Booking, *, url: str = "") -> list[Moment]:
-    """The steps of one request to book, to move or to confirm, in their order."""
-    return [
+    """The steps of one request to book, to move or to confirm, the newest first."""
+    steps = [
         Moment(
             at=event.at,
             title=booking_event_sentence(event, booking=booking),
@@ -74,6 +94,12 @@ def of_booking(booking: Booking, *, url: str = "") -> list[Moment]:
         )
         for event in booking.events.all()
     ]
+    return _newest_first(steps)
+
+
+def _newest_first(steps: Iterable[Moment]) -> list[Moment]:
+    """Of the same moment, what came later stands above."""
+    return sorted(steps, key=lambda moment: moment.at)[::-1]
 
 
 _HEARD = frozenset(
@@ -91,6 +117,7 @@ _BOOKING_TONES = {
     BookingEventKind.UNCLEAR: "alarm",
     BookingEventKind.LEASE_EXPIRED: "alarm",
     BookingEventKind.HANDED_OVER: "alarm",
+    BookingEventKind.CONTRADICTED: "alarm",
 }
 
 
@@ -144,22 +171,11 @@ def _events(cancellation: Cancellation, *, url: str) -> Iterator[Moment]:
 
 def _wanted(cancellation: Cancellation) -> str:
     parts: Iterable[str] = (
-        scope_words(cancellation),
+        scope_words(cancellation.scope, who=cancellation.person),
         _("Reason: %(reason)s") % {"reason": cancellation.reason} if cancellation.reason else "",
         _("Note: %(note)s") % {"note": cancellation.note} if cancellation.note else "",
     )
     return "\n".join(part for part in parts if part)
-
-
-def scope_words(cancellation: Cancellation) -> str:
-    """What it is meant to take away."""
-    match Scope(cancellation.scope):
-        case Scope.ATTENDEE:
-            return _("Only %(name)s") % {"name": cancellation.person}
-        case Scope.FOLLOWING:
-            return _("This and all later occurrences")
-        case Scope.WHOLE:
-            return _("The whole appointment")
 
 
 def _calls(cancellation: Cancellation) -> Iterator[Moment]:

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from appointments.days import day_long, weekday
+from appointments.codes import in_words
+from appointments.days import day_long, hours, place, weekday
 from appointments.models import Appointment, Attendee
 
 
@@ -23,7 +24,12 @@ class When:
     """Empty if unknown; with a day before it if it is another one."""
     lane: str = ""
     window: str = ""
-    """Opening window of the lane, on the clock of the practice."""
+    """Opening window of the lane, on the desk's clock, as everything else in a list."""
+    elsewhere: str = ""
+    """The same on the clock of the practice, if that shows another time."""
+    opens: str = ""
+    closes: str = ""
+    """Both ends of the window by themselves, for a table."""
 
 
 def when(appointment: Appointment) -> When:
@@ -36,7 +42,7 @@ def when(appointment: Appointment) -> When:
         batch=appointment.batch,
         window_starts=appointment.window_starts,
         window_ends=appointment.window_ends,
-        zone=appointment.connection.time_zone,
+        zone=appointment.connection.zone,
     )
 
 
@@ -49,20 +55,33 @@ def moment_or_lane(
     batch: str,
     window_starts: time | None,
     window_ends: time | None,
-    zone: str = "",
+    zone: ZoneInfo,
 ) -> When:
-    """The same from bare columns, for lists that load no model."""
+    """
+    The same from bare columns, for lists that load no model.
+
+    *zone* is the connection's: the hours of a window are meant in it.
+    """
     if starts_at is not None:
         return _clock(starts_at, ends_at)
     assert day is not None  # noqa: S101 - a check constraint holds it
-    lane = " · ".join(part for part in (session, batch) if part)
-    window = ""
-    if window_starts and window_ends:
-        window = f"{window_starts:%H:%M}–{window_ends:%H:%M}"  # noqa: RUF001
-        if zone and zone != timezone.get_default_timezone_name():
-            # All other times are the desk's: this one is not, and has to say so.
-            window += f" {zone.rpartition('/')[2].replace('_', ' ')}"
-    return When(day=day, lane=lane or _("Any time"), window=window)
+    lane = " · ".join(part for part in (in_words(session), batch) if part) or _("Any time")
+    if not (window_starts and window_ends):
+        return When(day=day, lane=lane)
+    there = [datetime.combine(day, one, tzinfo=zone) for one in (window_starts, window_ends)]
+    here = [timezone.localtime(one) for one in there]
+    elsewhere = ""
+    if here[0].utcoffset() != there[0].utcoffset():
+        other_day = f"{weekday(day)} " if here[0].date() != day else ""
+        elsewhere = f"{other_day}{hours(*there)} {place(zone.key)}"
+    return When(
+        day=here[0].date(),
+        lane=lane,
+        window=hours(*here),
+        elsewhere=elsewhere,
+        opens=f"{here[0]:%H:%M}",
+        closes=_end(*here),
+    )
 
 
 def _clock(starts_at: datetime, ends_at: datetime | None) -> When:
@@ -70,9 +89,11 @@ def _clock(starts_at: datetime, ends_at: datetime | None) -> When:
     start = starts_at.astimezone(desk)
     if ends_at is None:
         return When(day=start.date(), start=f"{start:%H:%M}")
-    end = ends_at.astimezone(desk)
-    shown = f"{end:%H:%M}" if end.date() == start.date() else f"{weekday(end)} {end:%H:%M}"
-    return When(day=start.date(), start=f"{start:%H:%M}", end=shown)
+    return When(day=start.date(), start=f"{start:%H:%M}", end=_end(start, ends_at.astimezone(desk)))
+
+
+def _end(start: datetime, end: datetime) -> str:
+    return f"{end:%H:%M}" if end.date() == start.date() else f"{weekday(end)} {end:%H:%M}"
 
 
 def day_title(day: date, *, today: date) -> str:

@@ -1,6 +1,7 @@
 """The fixtures of the browser tests, for what is measured in a browser."""
 
 from tests.browser.conftest import (
+    base_url,
     browser_context_args,
     browser_type_launch_args,
     desk,
@@ -11,6 +12,7 @@ from tests.browser.conftest import (
 )
 
 __all__ = [
+    "base_url",
     "browser_context_args",
     "browser_type_launch_args",
     "desk",

@@ -67,8 +67,15 @@ def browser_type_launch_args() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def browser_context_args() -> dict[str, Any]:
+def base_url(live_server: LiveServer) -> str:
+    """What `page.goto("/…")` leads to."""
+    return str(live_server.url)
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(base_url: str) -> dict[str, Any]:
     return {
+        "base_url": base_url,
         "viewport": {"width": 1440, "height": 900},
         "locale": "en-GB",
         "timezone_id": "Europe/Amsterdam",
@@ -170,13 +177,13 @@ def sit_down(
     def sit_down(user: User, **how: Any) -> Page:
         client = Client()
         client.force_login(user)
-        context = new_context(base_url=live_server.url, **how)
+        context = new_context(**how)
         name = settings.SESSION_COOKIE_NAME
         context.add_cookies(
             [{"name": name, "value": client.cookies[name].value, "url": live_server.url}]
         )
         page = watched(context)
-        page.goto("/")
+        page.goto("/?range=upcoming")
         return page
 
     return sit_down
@@ -185,10 +192,11 @@ def sit_down(
 @pytest.fixture
 def log_in(live_server: LiveServer) -> Callable[..., None]:
     def log_in(page: Page, username: str = "anna") -> None:
-        page.goto(f"{live_server.url}/login/")
+        # What the desk books is two days ahead and more, so it is not in the list of today.
+        page.goto(f"{live_server.url}/login/?next=/%3Frange%3Dupcoming")
         page.get_by_label("Username").fill(username)
         page.get_by_label("Password", exact=True).fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()
-        page.wait_for_url(f"{live_server.url}/")
+        page.wait_for_url(f"{live_server.url}/?range=upcoming")
 
     return log_in

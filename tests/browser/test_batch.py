@@ -15,6 +15,16 @@ from tests.services.test_batch import several
 pytestmark = pytest.mark.browser
 
 LogIn = Callable[..., None]
+BELOW_THE_BAR = """() => {
+  const all = document.querySelectorAll(".who, .pick, .cancel-button, .pick-all button");
+  const bar = document.querySelector(".pick-bar");
+  return [...all].filter((one) => {
+    one.focus();
+    const whole = one.matches(".who") ? one.closest(".row") : one;
+    return whole.getBoundingClientRect().bottom > bar.getBoundingClientRect().top;
+  }).map((one) => one.outerHTML);
+}"""
+"""What lies below the bar of the chosen ones while it has the focus."""
 
 
 def start(page: Page, count: int) -> None:
@@ -97,6 +107,29 @@ def test_ticks_stay_while_the_list_updates_itself(page: Page, desk: Desk, log_in
     expect(page.locator(".pick")).to_have_count(3)
     expect(page.locator(f'.pick[value="{first.pk}"]')).to_be_checked()
     expect(page.get_by_text("1 chosen")).to_be_visible()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 700), (1024, 640), (390, 700)])
+def test_the_bar_of_the_chosen_ones_covers_nothing(
+    width: int, height: int, page: Page, desk: Desk, log_in: LogIn
+) -> None:
+    """What has the focus is never below it, and at the end of the list nothing is."""
+    several(desk, "mijnklantportaal", 16)
+    page.set_viewport_size({"width": width, "height": height})
+    log_in(page)
+    page.goto("/?range=month")
+    page.get_by_role("button", name="Choose all").first.click()
+    expect(page.locator(".pick-bar")).to_be_visible()
+    page.evaluate("scrollTo(0, 0)")
+
+    below = page.evaluate(BELOW_THE_BAR)
+    assert below == []
+
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    boxes = [page.locator(one).bounding_box() for one in (".pick-all .button", ".pick-bar")]
+    assert boxes[0] is not None
+    assert boxes[1] is not None
+    assert boxes[0]["y"] + boxes[0]["height"] < boxes[1]["y"]
 
 
 def test_a_pause_is_said_and_ended_on_the_page(page: Page, desk: Desk, log_in: LogIn) -> None:

@@ -55,7 +55,7 @@ def test_meetergo_one_attendee_of_a_group(page: Page, desk: Desk, log_in: LogIn)
 
     dialog = open_dialog(page, appointment)
     # Nothing is chosen for her: without a choice nothing is sent.
-    dialog.get_by_role("button", name="Cancel appointment", exact=True).click()
+    dialog.get_by_role("button", name="Choose who", exact=True).click()
     expect(dialog.locator(".error").first).to_be_visible()
     assert not Cancellation.objects.exists()
     dialog.get_by_label(leaving.name).check()
@@ -69,6 +69,28 @@ def test_meetergo_one_attendee_of_a_group(page: Page, desk: Desk, log_in: LogIn)
     assert not booking["isCancelled"]
     assert {one["fullname"] for one in booking["attendees"]} == {one.name for one in staying}
     assert [mail["to"] for mail in desk.mails("meetergo")] == [leaving.email]
+
+
+@pytest.mark.parametrize(("width", "height"), [(1024, 640), (390, 700)])
+def test_what_has_the_focus_is_never_below_the_foot_of_the_dialog(
+    width: int, height: int, page: Page, desk: Desk, log_in: LogIn
+) -> None:
+    appointment = desk.book("meetergo", people=8)
+    page.set_viewport_size({"width": width, "height": height})
+    log_in(page)
+    dialog = open_dialog(page, appointment)
+    # The longest sentence that it has.
+    dialog.get_by_label("Everybody").check()
+
+    below = dialog.evaluate(
+        """(dialog) => [...dialog.querySelectorAll(":is(input, textarea):not([type=hidden])")]
+          .filter((one) => {
+            one.focus();
+            const foot = dialog.querySelector(".cancel-foot").getBoundingClientRect();
+            return one.getBoundingClientRect().bottom > foot.top;
+          }).map((one) => one.outerHTML)"""
+    )
+    assert below == []
 
 
 def test_meetergo_whole_group(page: Page, desk: Desk, log_in: LogIn) -> None:
@@ -150,7 +172,7 @@ def test_huskyvoice_with_a_policy_warning(page: Page, desk: Desk, log_in: LogIn)
     dialog.get_by_role("button", name="Cancel appointment", exact=True).click()
 
     shown = outcome(page, "confirmed")
-    expect(shown).to_contain_text("ring the patient")
+    expect(shown).to_contain_text("ring them")
     assert ledger().state == "confirmed"
     row = desk.world("huskyvoice").state["appointments"][appointment.external_id]
     assert row["status"] == "cancelled"
@@ -207,6 +229,27 @@ def test_a_provider_that_loses_its_answer(slug: str, page: Page, desk: Desk, log
     )
     assert answers(ledger()) == ["unknown"]
     assert len(desk.received(slug)) == 1
+
+
+def test_the_history_grows_along_with_the_outcome(page: Page, desk: Desk, log_in: LogIn) -> None:
+    """One poll brings both, and what she reads by then stays where it is."""
+    appointment = desk.book("meetergo")
+    desk.fault("meetergo", "lose_answer")
+    log_in(page)
+    dialog = open_dialog(page, appointment)
+    dialog.get_by_role("button", name="Cancel appointment", exact=True).click()
+    outcome(page, "unknown")
+    page.get_by_role("dialog").get_by_role("link", name="Details").click()
+    history = page.locator(f"#cancellation-{ledger().pk}-history li")
+    asked = history.filter(has_text="Asked to cancel")
+    expect(asked).to_have_count(1)
+    page.evaluate("loaded = true")
+    marked = asked.evaluate_handle("node => node")
+
+    expect(page.locator('[data-state="confirmed"]')).to_be_visible(timeout=20_000)
+    expect(history.first).to_contain_text("Read: it is cancelled")
+    assert page.evaluate("loaded") is True
+    assert marked.evaluate("node => node.isConnected")
 
 
 def test_a_provider_that_does_not_answer(page: Page, desk: Desk, log_in: LogIn) -> None:

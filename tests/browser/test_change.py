@@ -69,6 +69,35 @@ def test_meetergo_moved_to_a_free_time(
     assert len(desk.received("meetergo", "reschedule")) == 1
 
 
+def test_a_key_that_is_held_does_not_book_unseen(
+    page: Page, desk: Desk, log_in: LogIn, live_server: LiveServer
+) -> None:
+    """The first stroke leads to the review; those that follow by themselves are nobody's word."""
+    there = desk.connection("mijnklantportaal")
+    log_in(page)
+    page.goto(f"{live_server.url}/schedule/?connection={there.pk}")
+    page.get_by_label("Title").fill("Intake")
+    page.get_by_label("Name").fill("Emma Visser")
+    page.get_by_label("E-mail").fill("emma@example.org")
+    page.get_by_label("Starts").fill(f"{desk.soon:%Y-%m-%d}T10:00")
+    page.get_by_label("Ends").fill(f"{desk.soon:%Y-%m-%d}T10:30")
+    page.keyboard.down("Control")
+    page.keyboard.down("Enter")
+    review = page.locator("p.note-info")
+    expect(review).to_be_focused()
+
+    for _ in range(3):
+        page.keyboard.down("Enter")
+    page.wait_for_timeout(500)
+    expect(review).to_be_focused()
+    assert not Booking.objects.exists()
+
+    page.keyboard.up("Enter")
+    page.keyboard.press("Enter")
+    state(page, "confirmed")
+    page.keyboard.up("Control")
+
+
 def test_huskyvoice_moved_into_a_window(
     page: Page, desk: Desk, log_in: LogIn, live_server: LiveServer
 ) -> None:
@@ -131,7 +160,7 @@ def test_mijnklantportaal_confirmed_and_declined(
     open_detail(page, live_server, other)
     page.get_by_role("button", name="Decline appointment with").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name="Cancel appointment", exact=True).click()
+    dialog.get_by_role("button", name="Decline appointment", exact=True).click()
     outcome(page, "confirmed")
     assert book[other.external_id]["status"] == "canceled"
 
@@ -153,7 +182,19 @@ def test_rebooked_elsewhere_first_the_new_one_then_the_old_one(
     page.get_by_label("Title").fill("Intake")
     page.get_by_label("Starts").fill(f"{desk.soon:%Y-%m-%d}T10:00")
     page.get_by_label("Ends").fill(f"{desk.soon:%Y-%m-%d}T10:30")
-    page.get_by_role("button", name="Schedule appointment").click()
+    page.get_by_role("button", name="Review").click()
+    review = page.locator("p.note-info")
+    expect(review).to_contain_text("until the new one was read back")
+    expect(review).to_be_focused()
+    assert_accessible(page)
+    page.get_by_role("button", name="Change").click()
+    expect(page.get_by_label("Title")).to_be_focused()
+    page.get_by_label("Title").fill("Intake, second")
+    page.keyboard.press("Control+Enter")
+    expect(review).to_contain_text("Intake, second, ")
+    expect(review).to_be_focused()
+    assert not Booking.objects.exists()
+    page.keyboard.press("Control+Enter")
 
     done = state(page, "confirmed")
     expect(done).to_contain_text("Both are booked now")
@@ -191,7 +232,8 @@ def test_without_scripts_one_of_a_group_is_rebooked_and_both_are_kept(
     page.locator("button.slot").last.click()
     expect(page.get_by_text("It is not booked yet")).to_be_visible()
     expect(page.get_by_label("Starts")).not_to_have_value("")
-    page.get_by_role("button", name="Schedule appointment").click()
+    page.get_by_role("button", name="Review").click()
+    page.get_by_role("button", name="Book the new appointment").click()
     for _ in range(20):
         if page.locator('[data-state="confirmed"]').count():
             break
@@ -249,3 +291,27 @@ def test_a_provider_that_is_down_keeps_what_was_typed(desk: Desk, sit_down: SitD
 
     expect(page.get_by_role("alert")).to_contain_text("meetergo cannot be reached.")
     expect(page.get_by_label("Name", exact=True)).to_have_value("Zoë van der Berg")
+
+
+def test_a_review_survives_going_back_and_a_double_click_books_once(
+    desk: Desk, sit_down: SitDown
+) -> None:
+    """Back in the browser leads to the form as it was typed; the button may be pressed twice."""
+    there = desk.connection("mijnklantportaal")
+    page = sit_down(desk.staff)
+    page.goto(f"/schedule/?connection={there.pk}")
+    page.get_by_label("Title").fill("Intake")
+    page.get_by_label("Name").fill("Zoë van der Berg")
+    page.get_by_label("E-mail").fill("zoe@example.org")
+    page.get_by_label("Starts").fill(f"{desk.soon:%Y-%m-%d}T10:00")
+    page.get_by_label("Ends").fill(f"{desk.soon:%Y-%m-%d}T10:30")
+    page.get_by_role("button", name="Review").click()
+    page.go_back()
+    expect(page.get_by_label("Title")).to_have_value("Intake")
+    page.get_by_role("button", name="Review").click()
+
+    page.get_by_role("button", name="Schedule appointment").dblclick()
+
+    state(page, "confirmed")
+    assert Booking.objects.count() == 1
+    assert len(desk.received("mijnklantportaal", "schedule")) == 1

@@ -8,11 +8,13 @@ name and the reason.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
 
-from appointments.models import Cancellation
+from appointments.models import Appointment, Cancellation
 from appointments.sandbox.people import PEOPLE
 from tests.browser.dialog import outcome
 from tests.desk import Desk
@@ -51,6 +53,7 @@ def test_three_keys_from_the_start_to_a_confirmed_cancellation(
     several(desk, "mijnklantportaal", 6)
     wanted = desk.book("meetergo")
     log_in(page)
+    page.goto("/")
     hands = Hands(page)
 
     hands.type(PEOPLE[15].name)
@@ -66,6 +69,36 @@ def test_three_keys_from_the_start_to_a_confirmed_cancellation(
     assert (cancelled.appointment, cancelled.reason) == (wanted, "Practitioner is ill")
     assert hands.pressed <= ENOUGH
     assert not hands.used_mouse
+
+
+def test_enter_passes_by_what_is_over(page: Page, desk: Desk, log_in: LogIn) -> None:
+    """MijnKlantportaal lets cancel what is over: one key too many would mail somebody."""
+    over, coming = several(desk, "mijnklantportaal", 2)
+    begun = timezone.now() - timedelta(minutes=30)
+    Appointment.objects.filter(pk=over.pk).update(
+        starts_at=begun, ends_at=begun + timedelta(minutes=15), sorts_at=begun
+    )
+    log_in(page)
+    hands = Hands(page)
+
+    hands.type(PEOPLE[0].name)
+    hands.press("Enter")
+
+    expect(page.locator(f"#a{over.pk}")).to_have_class("row past")
+    expect(page.locator(f"#a{coming.pk} .who")).to_be_focused()
+
+
+def test_a_question_mark_opens_the_help_from_the_empty_search(
+    page: Page, desk: Desk, log_in: LogIn
+) -> None:
+    log_in(page)
+
+    page.keyboard.type("?")
+    expect(page.get_by_role("heading", name="Keyboard")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_label("Search name").fill("who")
+    page.keyboard.type("?")
+    expect(page.get_by_label("Search name")).to_have_value("who?")
 
 
 def test_enter_before_the_answer_waits_for_it(page: Page, desk: Desk, log_in: LogIn) -> None:

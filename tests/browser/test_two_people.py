@@ -195,7 +195,7 @@ def test_two_tabs_with_a_dialog_each_make_one_cancellation(
     appointment = desk.book("meetergo")
     first = sit_down(staff)
     second = watched(first.context)
-    second.goto("/")
+    second.goto("/?range=upcoming")
     dialogs = [open_dialog(page, appointment) for page in (first, second)]
     for dialog in dialogs:
         checked(dialog)
@@ -432,7 +432,7 @@ def test_reloading_while_it_is_being_sent_sends_nothing(
 
     page.reload()
     expect(sending).to_be_visible()
-    page.goto("/")
+    page.goto("/?range=upcoming")
     row = page.locator(f"#a{appointment.pk}")
     expect(row).to_contain_text("Cancelling")
     expect(row.get_by_role("button")).to_have_count(0)

@@ -62,6 +62,14 @@ def test_days_filters_and_pages(plain: Page, desk: Desk) -> None:
     expect(plain.locator(".who")).to_have_count(2)
 
 
+def test_no_key_is_advertised_that_does_nothing(
+    plain: Page, staff: User, sit_down: Callable[..., Page]
+) -> None:
+    for one, count in ((sit_down(staff), 1), (plain, 0)):
+        one.get_by_label("Search name, e-mail, phone or reference").blur()
+        expect(one.locator(".search kbd:visible")).to_have_count(count)
+
+
 def test_several_at_once(plain: Page, desk: Desk) -> None:
     several(desk, "meetergo", 3)
     plain.reload()
@@ -88,6 +96,7 @@ def test_move_to_a_free_time(plain: Page, desk: Desk) -> None:
     plain.locator("button.slot").first.click()
     plain.get_by_role("button", name="Move appointment").click()
 
+    expect(plain.locator("noscript .hint")).to_be_visible()
     settled(plain, "as asked for")
     booking = Booking.objects.get()
     row.refresh_from_db()

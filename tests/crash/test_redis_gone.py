@@ -23,8 +23,8 @@ from tests.crash.stage import Database, House, Process, Stage
 from tests.desk import wait_until
 
 SERVER = shutil.which("redis-server")
-QUICK = 2.0
-"""Seconds in which a page must answer, Redis or no Redis."""
+QUICK = 10.0
+"""Seconds; a page that waits for a Redis that is silent never answers, a busy machine is late."""
 
 # The portal does without Redis, so whoever has none can run the rest; in CI it is installed.
 needs_redis = pytest.mark.skipif(SERVER is None, reason="NO REDIS: install redis-server to run it")

@@ -37,6 +37,7 @@ SCHEDULE = "appointments/services/schedule.py"
 BOOKINGS = "appointments/models/bookings.py"
 SYNC = "appointments/services/sync.py"
 RECORDS = "appointments/services/records.py"
+SCHEDULES = "appointments/views/bookings.py"
 ASK = "appointments/services/cancel.py"
 BATCH = "appointments/services/batch.py"
 BATCH_MODELS = "appointments/models/batches.py"
@@ -52,6 +53,8 @@ ACCESS = "appointments/middleware.py"
 CANCELS = "tests/services/test_cancel.py"
 CHANGES = "tests/services/test_change.py"
 REBOOKS = "tests/services/test_rebook.py"
+REVIEWS = "tests/views/test_review.py"
+VERDICTS = "tests/services/test_verdicts.py"
 UNDER_WAY = "tests/services/test_under_way.py"
 ROBUST = "tests/services/test_robustness.py"
 SETTLES = "tests/services/test_settle.py"
@@ -608,8 +611,8 @@ MUTANTS = (
             ),
             Edit(
                 file=LANES,
-                find="    stopped = Batch.objects.filter(pk=cancellation.batch_id, stopped_at__isnull=False)\n",
-                replace="    stopped = Batch.objects.none()\n",
+                find="    return batch if batch is not None and batch.stopped_at is not None else None\n",
+                replace="    return None\n",
             ),
         ),
         caught_by=(f"{ATTACKS}::test_stop_holds_from_its_first_commit_on",),
@@ -797,6 +800,31 @@ MUTANTS = (
             ),
         ),
         caught_by=(f"{OUTCOME}::test_a_poll_says_that_no_worker_runs_as_long_as_one_is_needed",),
+    ),
+    # --- a new appointment
+    Mutant(
+        name="booked-unseen",
+        breaks="What was changed after the review is booked, though nobody looked at it.",
+        edits=(
+            Edit(
+                file=SCHEDULES,
+                find='if before is None and request.POST.get("reviewed") != review.token:',
+                replace="if False:",
+            ),
+        ),
+        caught_by=(f"{REVIEWS}::test_what_was_changed_after_the_review_is_not_booked",),
+    ),
+    Mutant(
+        name="verdict-is-never-doubted",
+        breaks="A booking that was settled as not done is listed after all, and nobody is told.",
+        edits=(
+            Edit(
+                file=RECORDS,
+                find="    weigh_verdicts(connection, believed)\n",
+                replace="",
+            ),
+        ),
+        caught_by=(f"{VERDICTS}::test_a_new_one_that_is_listed_after_all_is_an_alarm",),
     ),
     # --- the session
     Mutant(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -17,16 +18,18 @@ from appointments.domain import Status
 from appointments.models import Appointment, Booking
 from appointments.sandbox.people import PEOPLE
 from appointments.services import book
+from appointments.services.asked import request_of
 from appointments.services.schedule import (
     BookingConflict,
     BookingConflictKind,
     ask_to_schedule,
     keep_both,
 )
-from tests.desk import Desk
+from tests.desk import SLUGS, Desk
 from tests.services.test_change import asked, booked
 from tests.services.test_rebook import rebook, rebooked
 from tests.services.test_schedule import ask, request_for
+from tests.views.conftest import ask_for
 
 State = Booking.State
 
@@ -238,9 +241,47 @@ def test_the_same_is_not_asked_for_while_nobody_knows_of_the_first(
         "ends_at": f"{local + timedelta(minutes=30):%Y-%m-%dT%H:%M}",
     }
 
-    answer = client.post("/schedule/", fields)
+    answer = ask_for(client, fields)
 
     assert answer.status_code == 409
     assert f'href="{first.get_absolute_url()}"' in answer.content.decode()
     assert Booking.objects.get() == first
-    assert client.post("/schedule/", fields | {"title": "Another"}).status_code == 303
+    assert ask_for(client, fields | {"title": "Another"}).status_code == 303
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_the_same_is_not_booked_again_by_a_slower_window(slug: str, desk: Desk) -> None:
+    """The first may be confirmed within a second, before the other one presses."""
+    first = desk.work_booking(ask(slug, desk))
+    assert first.state == State.CONFIRMED
+    request = request_of(first)
+
+    again = ask_to_schedule(first.connection, by=desk.staff, request=request, form_key=uuid4())
+    later = replace(request, name="Somebody Else")
+    other = ask_to_schedule(first.connection, by=desk.staff, request=later, form_key=uuid4())
+
+    conflict = BookingConflict(kind=BookingConflictKind.BOOKED_BEFORE, booking=first)
+    assert again == conflict
+    assert isinstance(other, Booking)
+    assert len(desk.received(slug, "schedule")) == 1
+    # What it booked is over: now it may be asked for anew.
+    Appointment.objects.filter(booking_requests=first).update(status=Status.CANCELLED)
+    anew = ask_to_schedule(first.connection, by=desk.staff, request=request, form_key=uuid4())
+    assert isinstance(anew, Booking)
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["asked", "booked"])
+def test_a_rebooking_does_not_book_what_was_asked_for_as_a_new_one(
+    is_done: bool, desk: Desk
+) -> None:
+    """One of two colleagues uses Schedule, the other one Rebook, for the same person and time."""
+    old = desk.book("carevalidate")
+    first = ask("mijnklantportaal", desk)
+    if is_done:
+        desk.work_booking(first)
+
+    found = rebook(desk, old, request=request_of(first))
+
+    kinds = (BookingConflictKind.ASKED_BEFORE, BookingConflictKind.BOOKED_BEFORE)
+    assert found == BookingConflict(kind=kinds[is_done], booking=first)
+    assert Booking.objects.get() == first

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import time, timedelta
 
 import pytest
 import time_machine
 from django.utils import timezone
 
 from appointments.domain import Status
-from appointments.models import Appointment, Cancellation, ConnectionHealth, SyncRun
+from appointments.models import Appointment, Cancellation, Connection, ConnectionHealth, SyncRun
 from appointments.models.cancellations import State, Verdict
 from appointments.services.facts import booking_of
 from appointments.services.records import store
@@ -38,6 +39,21 @@ def test_a_listing_is_written_and_an_unchanged_one_is_not_written_again(
     health = ConnectionHealth.objects.get(connection=desk.connection(slug))
     assert health.read_at == second.started_at
     assert not health.is_failing
+
+
+def test_a_window_moves_in_the_list_when_the_zone_of_its_connection_is_mended(
+    desk: Desk,
+) -> None:
+    """Nothing of the record changed, only what its hours mean."""
+    row = desk.book("huskyvoice")
+    seen = replace(booking_of(row), window=(time(9), time(11)))
+    store(row.connection, [seen], read_at=timezone.now())
+    Connection.objects.update(time_zone="America/New_York")
+
+    store(Connection.objects.get(), [seen], read_at=timezone.now())
+
+    row = Appointment.objects.select_related("connection").get()
+    assert row.sorts_at == row.starts_at_the_earliest
 
 
 @every_provider

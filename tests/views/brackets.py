@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db.models import Model
 from django.utils import translation
 from django.utils.safestring import SafeString, mark_safe
@@ -32,20 +32,31 @@ from appointments.models import (
 from appointments.providers.registry import PROVIDERS
 
 LEFT, RIGHT = "⟦", "⟧"
-READ_OUT = ("title", "aria-label", "placeholder", "alt", "data-act", "data-consequence", "label")
+READ_OUT = (
+    "title",
+    "aria-label",
+    "placeholder",
+    "alt",
+    "data-act",
+    "data-consequence",
+    "data-from",
+    "label",
+)
 UNSEEN = frozenset({"script", "style", "kbd", "pre"})
 VOID = frozenset({"input", "img", "br", "hr", "meta", "link"})
 
+_ADDRESS = re.compile(r'<span class="address">(.*?)</span>')
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _FACTS: tuple[tuple[type[Model], tuple[str, ...]], ...] = (
     (User, ("first_name", "last_name", "username")),
-    (Connection, ("name", "time_zone", "offers")),
+    (Group, ("name",)),
+    (Connection, ("name", "time_zone", "offers", "base_url")),
     (Appointment, ("external_id", "title", "host", "location", "reference", "session", "batch")),
     (Appointment, ("cancelled_by", "cancel_reason", "provider_status", "warnings")),
     (Attendee, ("name", "email", "phone", "time_zone", "guests")),
     (Cancellation, ("reason", "note", "email", "said", "attendee_name")),
     (Booking, ("said", "wish")),
-    (ReasonPreset, ("label", "text")),
+    (ReasonPreset, ("label", "text", "code")),
     (CalendarFeed, ("name", "query")),
     (SavedFilter, ("name", "query")),
 )
@@ -114,9 +125,10 @@ class _Page(HTMLParser):
 def untranslated(page: str, data: Iterable[str] = ()) -> list[str]:
     """Words of the HTML *page* that stand outside of the brackets and are nobody's *data*."""
     seen = _Page()
-    seen.feed(page)
+    # An address is one word, whatever it may break at.
+    seen.feed(_ADDRESS.sub(r"\1", page.replace("<wbr>", "")))
     seen.close()
-    facts = [*_facts(), *data]
+    facts = sorted((*_facts(), *data), key=len, reverse=True)
     said = [" ".join(seen.text), *seen.attributes, *_strings(json.loads(seen.words or "null"))]
     return [found for one in said for found in outside(one, facts)]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -67,6 +69,45 @@ def record(number: int, *, start: datetime, **fields: Any) -> BookedAppointment:
         "attendees": (person,),
     }
     return BookedAppointment(**(values | fields))
+
+
+@pytest.fixture
+def linde(db: None) -> Connection:
+    """Shows no free times, so that one is typed."""
+    return make_connection("mijnklantportaal", name="De Linde")
+
+
+def filled(connection: Connection, **fields: Any) -> dict[str, Any]:
+    """The form of a new appointment at MijnKlantportaal, tomorrow from 10 to half past."""
+    tomorrow = timezone.localdate() + timedelta(days=1)
+    values = {
+        "connection": connection.pk,
+        "form_key": str(uuid4()),
+        "title": "Intake",
+        "name": "Emma Visser",
+        "email": "emma@example.org",
+        "starts_at": f"{tomorrow}T10:00",
+        "ends_at": f"{tomorrow}T10:30",
+    }
+    return values | fields
+
+
+def ask_for(web: Client, fields: Mapping[str, Any]) -> Any:
+    """Send the form of a new appointment, and then what its review shows; the last answer."""
+    review = web.post("/schedule/", fields)
+    if review.status_code != 200:
+        return review
+    return web.post("/schedule/", {**fields, **review_of(review), "do": "book"})
+
+
+def review_of(answer: Any) -> dict[str, str]:
+    """What the review adds to what was typed."""
+    page = answer.content.decode()
+    found = {name: re.search(rf'name="{name}" value="([^"]+)"', page) for name in _REVIEWED}
+    return {name: one[1] for name, one in found.items() if one is not None}
+
+
+_REVIEWED = ("form_key", "reviewed")
 
 
 def make_connection(slug: str, *, name: str) -> Connection:

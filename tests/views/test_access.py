@@ -212,4 +212,19 @@ def test_a_rehearsal_says_so_on_every_page(
             client.force_login(staff)
     settings.REHEARSAL = True
     dialog = client.get(pages[-1], headers={"HX-Request": "true"}).content.decode()
-    assert "Rehearsal: nothing is cancelled, and nobody is mailed." in dialog
+    assert "Rehearsal: nothing real is cancelled, and nobody is mailed." in dialog
+
+
+def test_whoever_lost_all_cookies_comes_to_the_login_and_not_to_a_refusal(
+    web: Client, book: Book
+) -> None:
+    """Within a page as after an ended session; what was typed is still in its form."""
+    (row,) = book()
+    path = f"{row.get_absolute_url()}cancel/"
+    nobody = Client(enforce_csrf_checks=True)
+
+    within = nobody.post(path, headers=HTMX)
+    whole = nobody.post(path)
+
+    assert (within.status_code, within["HX-Redirect"].partition("?")[0]) == (204, "/login/")
+    assert (whole.status_code, "reload the page" in whole.content.decode()) == (403, True)

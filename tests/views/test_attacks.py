@@ -78,7 +78,7 @@ def test_a_batch_that_waits_for_a_person_is_not_being_cancelled(
         unknown_since=timezone.now() - timedelta(days=2),
     )
     with time_machine.travel(timezone.now() + timedelta(minutes=5)):
-        page = signed_in.get("/").content.decode()
+        page = signed_in.get("/?range=upcoming").content.decode()
         poll = signed_in.get(batch.get_absolute_url()).content.decode()
     assert "every 1s" not in poll
     assert "Several appointments are being cancelled" not in page

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -43,7 +45,7 @@ def filled(page: str, **typed: Any) -> dict[str, Any]:
 
 def test_from_ticks_to_all_cancelled(desk: Desk, signed_in: Client) -> None:
     rows = [*several(desk, "meetergo", 2), *several(desk, "huskyvoice", 1)]
-    assert signed_in.get("/").content.decode().count('class="pick"') == 3
+    assert signed_in.get("/?range=upcoming").content.decode().count('class="pick"') == 3
 
     page = review(signed_in, rows)
     assert "3 appointments</span></h1>" in page
@@ -91,13 +93,50 @@ def test_above_ten_the_number_is_typed(typed: str, desk: Desk, signed_in: Client
 
 
 def test_what_is_left_out_says_why(desk: Desk, signed_in: Client) -> None:
-    open_one, fine = several(desk, "meetergo", 2)
+    """How many and why stands at the top too: below a hundred others nobody would see it."""
+    open_one, another, done, fine = several(desk, "meetergo", 4)
     desk.ask(open_one)
+    desk.ask(another)
+    desk.cancel(done)
 
-    page = review(signed_in, [open_one, fine])
+    page = review(signed_in, [open_one, another, done, fine])
 
     assert "1 appointment</span></h1>" in page
-    assert "A cancellation of it is under way already." in page
+    assert page.count("A cancellation of it is under way already.") == 3
+    top = page.split("data-batch-review", 1)[0]
+    assert "3 appointments are left out: see below." in top
+    counted = re.findall(r'<b class="num">(\d+)</b> <span>(.*?)</span>', top)
+    assert counted == [
+        ("2", "A cancellation of it is under way already."),
+        ("1", "It is not booked any more."),
+    ]
+    assert "left out" not in review(signed_in, [fine])
+
+
+def test_entries_of_another_kind_are_told_apart(desk: Desk, signed_in: Client) -> None:
+    """At one account some take a reason and are mailed, and others are not."""
+    rows = several(desk, "carevalidate", 3)
+    Appointment.objects.filter(pk=rows[0].pk).update(locator={"kind": "custom"})
+
+    page = review(signed_in, rows)
+
+    told = re.findall(r'data-told="([^"]+)">(\d+)</b> <span><b>[^<]+</b>: (.*?)</span>', page)
+    assert [(count, said) for _kind, count, said in told] == [
+        (
+            "1",
+            "Whether CareValidate tells anybody is not documented: ring them. "
+            "The reason stays here.",
+        ),
+        (
+            "2",
+            "CareValidate presumably mails the invitee, but does not promise it: ring them. "
+            "The reason is sent along.",
+        ),
+    ]
+    kinds = re.findall(r'name="row"[^>]*data-kind="([^"]+)"', page)
+    assert {kind: str(kinds.count(kind)) for kind in kinds} == {
+        kind: count for kind, count, _said in told
+    }
 
 
 def test_nothing_chosen_is_said(signed_in: Client) -> None:
@@ -169,6 +208,7 @@ def test_stop_and_resume(desk: Desk, signed_in: Client) -> None:
     page = signed_in.get(address).content.decode()
     assert "Paused, waiting for you" in page
     assert "did not answer clearly several times in a row" in page
+    assert "Look at the unclear ones first." in page
     assert "Of 2 nobody knows yet" in page
     assert page.count("Paused with its batch") == 2
     waiting = batch.cancellations.filter(state=State.REQUESTED)[0]
@@ -196,10 +236,10 @@ def test_the_list_leads_to_a_batch_that_is_under_way(desk: Desk, signed_in: Clie
     batch = batches.ask_for_batch(
         {one.pk: one.version for one in rows}, by=desk.staff, form_key=uuid4()
     )
-    assert f'href="/batches/{batch.pk}/"' in signed_in.get("/").content.decode()
+    assert f'href="/batches/{batch.pk}/"' in signed_in.get("/?range=upcoming").content.decode()
 
     work(batch)
-    assert f'href="/batches/{batch.pk}/"' not in signed_in.get("/").content.decode()
+    assert f'href="/batches/{batch.pk}/"' not in signed_in.get("/?range=upcoming").content.decode()
 
 
 def test_a_poll_that_knows_it_all_gets_nothing(desk: Desk, signed_in: Client) -> None:
@@ -227,7 +267,7 @@ def test_without_permission_there_is_nothing_to_tick(
     )
     client.force_login(onlooker)
 
-    assert 'class="pick"' not in client.get("/").content.decode()
+    assert 'class="pick"' not in client.get("/?range=upcoming").content.decode()
     assert client.post("/batches/review/", {"pick": [rows[0].pk]}).status_code == 403
     assert client.post("/batches/", {}).status_code == 403
     assert (
@@ -249,7 +289,7 @@ def test_those_that_are_left_can_be_chosen_again(desk: Desk, signed_in: Client) 
 
     page = signed_in.get(f"/batches/{batch.pk}/").content.decode()
 
-    assert "Choose 1 that is left again…" in page
+    assert "Cancel 1 still booked appointment…" in page
     assert re.findall(r'name="pick" value="(\d+)"', page) == [str(left.pk)]
 
 
@@ -282,7 +322,7 @@ def test_the_review_warns_of_rules_and_of_what_cannot_be_read(
 
     page = review(signed_in, rows)
 
-    assert "HuskyVoice asks for 9999 h. It will probably refuse" in page
+    assert re.search(r"\d+ h left, HuskyVoice asks for 9999 h. It will probably refuse", page)
     assert "Failing since" in page
 
 
@@ -302,7 +342,102 @@ def test_a_whole_day_of_somebody_is_reviewed_across_all_pages(
 
     shown = re.findall(r'name="row" value="(\d+):', answer.content.decode())
     assert shown == [str(row.pk) for row in rows[1:]]
-    assert 'name="all"' not in signed_in.get("/?provider=meetergo").content.decode()
+    assert 'name="all"' not in signed_in.get("/?range=upcoming&provider=meetergo").content.decode()
+
+
+def test_what_is_over_of_a_whole_day_is_named_and_not_chosen(desk: Desk, signed_in: Client) -> None:
+    """Also after a mistake, after a login, and where nothing else is left."""
+    over, coming = several(desk, "meetergo", 2)
+    today = timezone.localdate()
+    Appointment.objects.filter(pk=over.pk).update(
+        starts_at=timezone.now() - timedelta(hours=2),
+        ends_at=timezone.now() - timedelta(hours=1),
+        sorts_at=timezone.now() - timedelta(hours=2),
+    )
+    query = f"from={today - timedelta(days=1)}&to={today + timedelta(days=9)}"
+
+    page = signed_in.post("/batches/review/", {"all": query}, follow=True).content.decode()
+
+    def left_out(page: str) -> str:
+        return page.split('id="excluded-title"', 1)[1].split("</ul>", 1)[0]
+
+    assert re.findall(r'name="row" value="(\d+):', page) == [str(coming.pk)]
+    assert "1 appointment is left out: see below." in page
+    assert over.who in left_out(page)
+    assert "It is over already: tick it in the list if it is meant, too." in left_out(page)
+    found = re.search(r'action="(/batches/\?[^"]+)"', page)
+    assert found is not None
+    start = html.unescape(found[1])
+    mistaken = signed_in.post(start, filled(page) | {"row": []})
+    assert over.who in left_out(mistaken.content.decode())
+    assert over.who in left_out(signed_in.get(start, follow=True).content.decode())
+    Appointment.objects.filter(pk=coming.pk).update(status="cancelled")
+    page = signed_in.post("/batches/review/", {"all": query}, follow=True).content.decode()
+    assert over.who in left_out(page)
+
+
+def test_what_was_written_goes_along_to_what_was_left(desk: Desk, signed_in: Client) -> None:
+    """Nothing is said of "again": what was stopped has never been sent."""
+    rows = several(desk, "meetergo", 2)
+    page = review(signed_in, rows)
+    signed_in.post("/batches/", filled(page, reason="The doctor is ill", note="Rang nobody"))
+    batch = Batch.objects.get()
+    signed_in.post(f"{batch.get_absolute_url()}stop/")
+
+    page = signed_in.get(batch.get_absolute_url()).content.decode()
+    assert "Cancel 2 still booked appointments…" in page
+    assert " again" not in page.split('id="batch"', 1)[1].split("</section>", 1)[0]
+    sent = {name: re.findall(rf'name="{name}" value="(\d+)"', page) for name in ("pick", "earlier")}
+    page = signed_in.post("/batches/review/", sent, follow=True).content.decode()
+
+    assert "The doctor is ill</textarea>" in page
+    assert "Rang nobody</textarea>" in page
+
+
+@pytest.mark.parametrize(
+    ("states", "title"),
+    [
+        ([State.WITHDRAWN, State.REQUESTED], "Stopped"),
+        ([State.WITHDRAWN, State.SENDING], "Stopped; the outcome of 1 that was sent is still open"),
+        (
+            [State.UNKNOWN, State.SENDING],
+            "Stopped; the outcomes of 2 that were sent are still open",
+        ),
+        ([State.WITHDRAWN, State.WITHDRAWN], "Stopped"),
+    ],
+)
+def test_a_stopped_batch_says_how_many_are_still_out(
+    states: list[State], title: str, desk: Desk, signed_in: Client
+) -> None:
+    """Of what was taken back before it left, no outcome is to come."""
+    signed_in.post("/batches/", filled(review(signed_in, several(desk, "meetergo", 2))))
+    batch = Batch.objects.get()
+    Batch.objects.update(stopped_at=timezone.now(), stopped_by=desk.staff)
+    for one, state in zip(batch.cancellations.order_by("pk"), states, strict=True):
+        put(one, state)
+
+    page = signed_in.get(batch.get_absolute_url()).content.decode()
+
+    assert f'<p class="outcome-title">{title}</p>' in page
+
+
+def test_a_pause_says_nothing_of_unclear_ones_that_were_settled(
+    desk: Desk, signed_in: Client
+) -> None:
+    rows = several(desk, "meetergo", 4)
+    desk.fault("meetergo", "lose_answer", times=2)
+    batch = batches.ask_for_batch(
+        {one.pk: one.version for one in rows}, by=desk.staff, form_key=uuid4()
+    )
+    work(batch)
+    for one in batch.cancellations.filter(state=State.UNKNOWN):
+        put(one, State.CONFIRMED)
+
+    page = signed_in.get(batch.get_absolute_url()).content.decode()
+
+    assert "did not answer clearly several times in a row" in page
+    assert "None is unclear any more." in page
+    assert "Look at the unclear ones" not in page
 
 
 def test_what_was_settled_by_hand_is_counted_and_rung(desk: Desk, signed_in: Client) -> None:
@@ -331,9 +466,9 @@ def test_the_list_says_that_a_batch_waits_for_somebody(desk: Desk, signed_in: Cl
     rows = several(desk, "meetergo", 2)
     signed_in.post("/batches/", filled(review(signed_in, rows)))
     batch = Batch.objects.get()
-    assert "is paused at" not in signed_in.get("/").content.decode()
+    assert "is paused at" not in signed_in.get("/?range=upcoming").content.decode()
     batch.lanes.update(paused_at=timezone.now(), paused_why="unknown")
 
-    page = signed_in.get("/").content.decode()
+    page = signed_in.get("/?range=upcoming").content.decode()
     assert "A batch is paused at Practice meetergo and waits for somebody" in page
     assert f'<a href="{batch.get_absolute_url()}">look at it</a>' in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from appointments.domain import BookedAttendee
+from appointments.domain import BookedAttendee, Status
 from appointments.models import Appointment, Cancellation, Connection, ReasonPreset
 from appointments.sandbox.people import PEOPLE
 from appointments.services.records import store
@@ -75,6 +76,60 @@ def test_a_group_is_asked_whom_and_nobody_is_chosen_for_her(web: Client, book: B
     assert "Everybody (3)" in page
     assert "checked" not in page
     assert 'name="series"' not in page
+    assert 'id="cancel-submit" form="cancel-form"><span dir="auto">Choose who</span>' in page
+
+
+def test_of_a_group_of_one_nobody_is_to_be_chosen(web: Client, book: Book) -> None:
+    """One person and everybody would be the same."""
+    (row,) = book(is_group=True, attendees=group(1))
+
+    page = shown(web.get(address(row)))
+    assert 'name="attendee"' not in page
+    assert "Everybody" not in page
+    assert '<span dir="auto">Cancel appointment</span>' in page
+    web.post(address(row), filled(row))
+
+    assert Cancellation.objects.get().scope == "whole"
+
+
+def test_the_later_ones_that_we_know_of_are_counted_and_named(web: Client, book: Book) -> None:
+    """Before anything is sent; another kind, another time and what is cancelled are none of them"""
+    monday = timezone.localtime().replace(hour=12, minute=0, second=0, microsecond=0)
+    monday += timedelta(days=7 - monday.weekday())
+    weeks = [monday + timedelta(weeks=n) for n in range(7)]
+    connection = book(starts_at=weeks[0], locator=SERIES)[0].connection
+    later = [
+        record(0, start=start, external_id=f"later-{n}", locator=SERIES)
+        for n, start in enumerate(weeks[1:])
+    ]
+    others = [
+        record(0, start=weeks[1] + timedelta(hours=1), external_id="hour", locator=SERIES),
+        record(0, start=weeks[2], external_id="kind", locator={"meeting_type_id": "talk"}),
+        record(1, start=weeks[1] - timedelta(minutes=30), external_id="who", locator=SERIES),
+        replace(later[0], status=Status.CANCELLED),
+    ]
+    store(connection, [*later, *others], read_at=timezone.now())
+    row = Appointment.objects.in_order()[0]
+
+    page = shown(web.get(address(row)))
+
+    days = ", ".join(date_format(one, "D j M") for one in weeks[2:6])
+    known = f"As far as we know, these are 5 later ones: {days}, …."
+    assert f"<span>{known}</span>" in page
+    assert f"all later ones of its series. {known}" in page
+    alone = Appointment.objects.get(external_id="kind")
+    assert "all later ones of its series. We know of no later ones." in shown(
+        web.get(address(alone))
+    )
+
+
+def test_of_a_paid_one_nobody_knows_what_is_refunded(web: Client, book: Book) -> None:
+    (row,) = book(is_paid=True)
+    said = "Paid: whether and how it is refunded, meetergo decides."
+
+    assert said in shown(web.get(address(row)))
+    Appointment.objects.update(is_paid=False)
+    assert said not in shown(web.get(address(row)))
 
 
 def test_the_reason_says_who_reads_it(web: Client, book: Book) -> None:
@@ -82,9 +137,13 @@ def test_the_reason_says_who_reads_it(web: Client, book: Book) -> None:
     (mailed,) = book()
     (kept,) = book(connection=make_connection("mijnklantportaal", name="De Linde"))
 
-    assert "Mailed to the people concerned, unedited." in shown(web.get(address(mailed)))
+    assert "Mailed to the people concerned word for word, not translated." in shown(
+        web.get(address(mailed))
+    )
     page = shown(web.get(address(kept)))
     assert "Reason, kept here" in page
+    assert "Kept here only: this provider takes no reason." in page
+    assert "Whether MijnKlantportaal tells anybody is not documented: ring them." in page
     assert 'name="note"' not in page
 
 
@@ -97,7 +156,76 @@ def test_an_address_is_asked_for_only_where_it_must_go_along(web: Client, db: No
     first, second = Appointment.objects.in_order()
 
     assert 'value="person0@example.org"' in shown(web.get(address(first)))
-    assert 'name="email"' not in shown(web.get(address(second)))
+    page = shown(web.get(address(second)))
+    assert 'name="email"' not in page
+    assert "Kept here only: CareValidate takes no reason for this kind of entry." in page
+    assert "Whether CareValidate tells anybody is not documented: ring them." in page
+
+
+def source(page: str) -> str:
+    """What stands beside the address, if it is shown."""
+    match = re.search(r'<p class="hint" id="email-from"[^>]*?( hidden)?>(.*?)</p>', page)
+    assert match is not None
+    return "" if match[1] else match[2]
+
+
+@pytest.mark.parametrize(
+    ("emails", "typed", "said"),
+    [
+        (["ann@example.org"], {}, "As CareValidate lists it for Ann."),
+        (["ann@example.org"], {"email": "other@example.org"}, ""),
+        (
+            ["ann@example.org", "ben@example.org"],
+            {},
+            "CareValidate lists several: Ann (ann@example.org), Ben (ben@example.org). "
+            "Use the one that it was booked with.",
+        ),
+        ([""], {}, "CareValidate lists no address: ask which one it was booked with."),
+    ],
+)
+def test_beside_the_address_stands_where_it_comes_from_and_what_for(
+    emails: list[str], typed: dict[str, str], said: str, web: Client, db: None
+) -> None:
+    care = make_connection("carevalidate", name="Telehealth")
+    names = ("Ann", "Ben")
+    people = tuple(
+        BookedAttendee(name=name, email=email) for name, email in zip(names, emails, strict=False)
+    )
+    soon = timezone.now() + timedelta(days=1)
+    listed = record(0, start=soon, locator={"kind": "calendly"}, attendees=people)
+    store(care, [listed], read_at=timezone.now())
+    row = Appointment.objects.get()
+
+    if typed:
+        # As if the time had changed since: the dialog is drawn again around what was typed.
+        page = shown(web.post(address(row), filled(row, **typed) | {"version": "old"}))
+        assert f'value="{typed["email"]}"' in page
+    else:
+        page = shown(web.get(address(row)))
+
+    assert source(page) == said
+    assert "so that CareValidate accepts the request" in page
+
+
+@pytest.mark.parametrize(
+    ("in_case", "said"),
+    [
+        ("case@example.org", "From the case at CareValidate."),
+        ("", "Neither the list nor the case at CareValidate names one"),
+    ],
+)
+def test_an_address_that_only_the_case_knows_says_so(
+    in_case: str, said: str, web: Client, desk: Desk
+) -> None:
+    row = desk.book("carevalidate", shows_person=False)
+    for case in desk.world("carevalidate").state["cases"].values():
+        case["person"]["email"] = in_case
+
+    answer = web.post(address(row, "look"), filled(row), headers=HTMX)
+
+    page = shown(answer)
+    assert f'data-from="{said}' in page
+    assert f'data-email="{in_case}"' in page
 
 
 def test_presets_of_the_connection_come_before_the_general_ones(
@@ -313,6 +441,7 @@ def test_her_own_request_from_another_tab_is_called_her_own(web: Client, book: B
     ("age", "words"),
     [
         (timedelta(0), "It was just cancelled by Bas Willems, at {time}."),
+        (timedelta(minutes=2), "It was cancelled by Bas Willems {time}."),
         (timedelta(minutes=30), "It was cancelled by Bas Willems {time}."),
         (timedelta(days=2), "It was cancelled by Bas Willems on {day} at {time}."),
     ],
@@ -480,6 +609,34 @@ def test_of_a_group_whoever_was_looked_for_stands_first(web: Client, desk: Desk)
     assert all(page.index(f">{wanted.name}<") < page.index(f">{one}<") for one in others)
 
 
+def test_a_forgotten_choice_keeps_the_order_and_what_was_typed(web: Client, desk: Desk) -> None:
+    """She looks where she looked before: nobody has changed places, and the error has the focus."""
+    appointment = desk.book("meetergo", people=4)
+    wanted = PEOPLE[17]
+    behind = HTMX | {"HX-Current-URL": f"http://testserver/?q={wanted.last_name}"}
+    order = re.compile(r'name="attendee" value="(\w+)"')
+    before = order.findall(shown(web.get(address(appointment), headers=behind)))
+    typed = filled(appointment, reason="Moves away", note="Rang on Monday")
+
+    answer = web.post(address(appointment), typed, headers=behind)
+
+    assert answer.status_code == 422
+    page = shown(answer)
+    assert order.findall(page) == before
+    assert "Choose one person, or everybody." in page
+    assert "Moves away" in page
+    assert "Rang on Monday" in page
+    (focused,) = re.findall(r"<(?:input|textarea)[^>]* autofocus[^>]*>", page)
+    assert f'name="attendee" value="{before[0]}"' in focused
+
+    stale = web.post(
+        address(appointment), typed | {"version": "old", "attendee": before[1]}, headers=behind
+    )
+    assert stale.status_code == 409
+    assert order.findall(shown(stale)) == before
+    assert f'value="{before[1]}" checked' in shown(stale)
+
+
 def test_what_is_over_is_said(web: Client, book: Book) -> None:
     (past,) = book(starts_at=timezone.now() - timedelta(hours=3))
     assert "This appointment is already over." in web.get(f"{past.get_absolute_url()}cancel/").text
@@ -491,6 +648,12 @@ def test_what_is_over_is_said(web: Client, book: Book) -> None:
 def test_to_decline_is_called_so(web: Client, desk: Desk) -> None:
     """What is pending at MijnKlantportaal is declined; elsewhere pending is cancelled."""
     pending = desk.book("mijnklantportaal", status="pending")
-    assert "Decline appointment</h1>" in web.get(f"{pending.get_absolute_url()}cancel/").text
+    page = web.get(f"{pending.get_absolute_url()}cancel/").text
+    assert "Decline appointment</h1>" in page
+    assert '<span dir="auto">Decline appointment</span></button>' in page
+    assert "Declines the appointment that" in page
     booked = desk.book("mijnklantportaal")
-    assert "Cancel appointment</h1>" in web.get(f"{booked.get_absolute_url()}cancel/").text
+    page = web.get(f"{booked.get_absolute_url()}cancel/").text
+    assert "Cancel appointment</h1>" in page
+    assert '<span dir="auto">Cancel appointment</span></button>' in page
+    assert "Decline" not in page

@@ -12,14 +12,16 @@ from uuid import uuid4
 import pytest
 import time_machine
 from django.contrib.auth.models import User
+from django.db import connection as database
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from appointments.domain import BookedAttendee, Status
 from appointments.models import Appointment, Booking, Connection
 from appointments.services.schedule import MoveWish, ask_to_confirm, ask_to_move
 from tests.desk import Desk
-from tests.views.conftest import HTMX, POLL, Book, make_connection
+from tests.views.conftest import HTMX, POLL, Book, ask_for, filled, make_connection
 
 State = Booking.State
 HOSTILE = "<script>alert(1)</script> ‮مرحبا " + "x" * 280
@@ -254,7 +256,7 @@ def test_an_open_change_closes_the_cancel_dialog_and_shows_in_the_list(
     assert "A move of this appointment was asked for by you" in dialog
     assert f'href="{booking.get_absolute_url()}"' in dialog
     assert 'id="cancel-submit"' not in dialog
-    listed = shown(web.get("/"))
+    listed = shown(web.get("/?range=upcoming"))
     assert f'data-status="requested" href="{booking.get_absolute_url()}">Moving' in listed
     assert path_of(row, "cancel") not in listed
 
@@ -286,9 +288,15 @@ def test_an_outcome_that_is_known_is_not_sent_again(web: Client, asked: Booking)
     again = web.get(asked.get_absolute_url(), headers=POLL | {"X-Known": token[1]})
     assert again.status_code == 204
     put(asked, State.REFUSED, why="not_pending")
-    assert (
-        web.get(asked.get_absolute_url(), headers=POLL | {"X-Known": token[1]}).status_code == 200
-    )
+    asked.events.create(at=timezone.now(), event="provider_refused", after=State.REFUSED)
+    news = web.get(asked.get_absolute_url(), headers=POLL | {"X-Known": token[1]})
+    assert news.status_code == 200
+    state, below = news.content.decode().split("</section>", 1)
+    assert 'role="status"' in state
+    assert 'role="status"' not in below
+    history = below.split(f'id="booking-{asked.pk}-history"')[1]
+    assert 'hx-swap-oob="outerMorph"' in history
+    assert "Refused by" in history
 
 
 @pytest.mark.parametrize(
@@ -384,26 +392,6 @@ def test_taking_back_and_reading_again_are_posts(web: Client, asked: Booking) ->
 # --- rebooking --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def linde(db: None) -> Connection:
-    return make_connection("mijnklantportaal", name="De Linde")
-
-
-def filled(connection: Connection, old: Appointment, **fields: Any) -> dict[str, Any]:
-    tomorrow = timezone.localdate() + timedelta(days=1)
-    values = {
-        "connection": connection.pk,
-        "replaces": old.pk,
-        "form_key": str(uuid4()),
-        "title": "Intake",
-        "name": "Emma Visser",
-        "email": "emma@example.org",
-        "starts_at": f"{tomorrow}T10:00",
-        "ends_at": f"{tomorrow}T10:30",
-    }
-    return values | fields
-
-
 def test_the_person_is_carried_over(web: Client, book: Book, linde: Connection) -> None:
     (old,) = book()
 
@@ -435,7 +423,7 @@ def test_of_a_group_the_person_is_chosen_first(web: Client, book: Book, linde: C
     assert "For whom is the new appointment?" in first
     assert 'name="title"' not in first
     person = old.attendees.get(external_id="p1")
-    web.post("/schedule/", filled(linde, old, person=person.pk))
+    ask_for(web, filled(linde, replaces=old.pk, person=person.pk))
 
     booking = put(Booking.objects.get(), State.SETTLED, why="judged_done")
     assert booking.replaces_attendee == "p1"
@@ -457,10 +445,10 @@ def test_a_second_rebooking_is_refused_and_leads_to_the_first(
     web: Client, book: Book, linde: Connection
 ) -> None:
     (old,) = book()
-    web.post("/schedule/", filled(linde, old))
+    ask_for(web, filled(linde, replaces=old.pk))
     booking = Booking.objects.get()
 
-    answer = web.post("/schedule/", filled(linde, old))
+    answer = ask_for(web, filled(linde, replaces=old.pk))
 
     assert answer.status_code == 409
     assert f'href="{booking.get_absolute_url()}"' in shown(answer)
@@ -490,7 +478,7 @@ def test_each_half_done_state_says_what_stands_and_offers_what_is_safe(
     linde: Connection,
 ) -> None:
     (old,) = book()
-    web.post("/schedule/", filled(linde, old))
+    ask_for(web, filled(linde, replaces=old.pk))
     booking = put(Booking.objects.get(), state, **values)
 
     page = shown(web.get(booking.get_absolute_url()))
@@ -506,7 +494,7 @@ def test_only_what_was_read_back_offers_to_cancel_the_old_one(
     web: Client, book: Book, linde: Connection
 ) -> None:
     old, new = book(2)
-    web.post("/schedule/", filled(linde, old))
+    ask_for(web, filled(linde, replaces=old.pk))
     booking = put(Booking.objects.get(), State.CONFIRMED, appointment=new)
 
     page = shown(web.get(booking.get_absolute_url()))
@@ -516,6 +504,64 @@ def test_only_what_was_read_back_offers_to_cancel_the_old_one(
     page = shown(web.get(booking.get_absolute_url()))
     assert "Anna de Boer decided to keep both" in page
     assert "Nothing is unsettled" in shown(web.get("/unsettled/"))
+
+
+def half_done(web: Client, linde: Connection, old: Appointment, **values: Any) -> Booking:
+    ask_for(web, filled(linde, replaces=old.pk) | {"title": f"In place of {old.pk}"})
+    booking = Booking.objects.latest("pk")
+    return put(booking, State.SETTLED, why="judged_done", **values)
+
+
+@pytest.mark.parametrize(
+    "path", ["/unsettled/", "/activity/?kind=bookings", "/activity.csv?kind=bookings"]
+)
+def test_no_page_asks_more_for_more_of_them(
+    path: str, web: Client, book: Book, linde: Connection, staff: User
+) -> None:
+    """Half done ones, and moves that a person settled as not done and the provider shows."""
+
+    def queries() -> int:
+        with CaptureQueriesContext(database) as asked:
+            answer = web.get(path)
+            assert answer.status_code == 200
+            if answer.streaming:
+                assert answer.getvalue()
+        return len(asked)
+
+    rows = book(12)
+    to = MoveWish(starts_at=timezone.now() + timedelta(days=4))
+
+    def fill(some: list[Appointment]) -> None:
+        for row in some:
+            half_done(web, linde, row, settled_by=staff)
+            ask_to_move(row, by=staff, to=to, form_key=uuid4(), version=row.version)
+            moved = Booking.objects.latest("pk")
+            put(moved, State.SETTLED, why="done_after_all", settled_by=staff)
+
+    fill(rows[:2])
+    few = queries()
+    fill(rows[2:])
+
+    assert shown(web.get("/unsettled/")).count("<article") == 24
+    assert queries() == few
+
+
+def test_no_unsettled_one_is_out_of_reach(
+    web: Client, book: Book, linde: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appointments.views.activity.LONGEST_LIST", 2)
+    made = [half_done(web, linde, row).get_absolute_url() for row in book(5)]
+
+    pages = [shown(web.get(f"/unsettled/?page={number}")) for number in (1, 2, 3)]
+
+    assert [[one in page for page in pages].index(True) for one in made] == [0, 0, 1, 1, 2]
+    assert "5 in all, the oldest first: page 2 of 3" in pages[1]
+    assert 'href="?page=1"' in pages[1]
+    assert 'href="?page=3"' in pages[1]
+    assert 'href="?page=4"' not in pages[2]
+    for wrong in ("", "0", "x", "-1", "9" * 30):
+        assert web.get(f"/unsettled/?page={wrong}").status_code == 200
+    assert "page 3 of 3" in shown(web.get("/unsettled/?page=99"))
 
 
 # --- free slots in the schedule form ----------------------------------------------------------
@@ -580,14 +626,16 @@ def test_what_waits_for_a_person_for_an_hour_is_said_above_the_list(
 ) -> None:
     put(asked, State.NEEDS_HUMAN, requested_at=timezone.now() - timedelta(hours=2))
 
-    assert "1 outcome has waited for a person for more than an hour." in shown(web.get("/"))
+    assert "1 outcome has waited for a person for more than an hour." in shown(
+        web.get("/?range=upcoming")
+    )
 
 
 def test_cancelling_the_old_one_while_nobody_knows_of_the_new_one_is_warned_of(
     web: Client, book: Book, linde: Connection
 ) -> None:
     (old,) = book()
-    web.post("/schedule/", filled(linde, old))
+    ask_for(web, filled(linde, replaces=old.pk))
     put(Booking.objects.get(), State.UNKNOWN)
 
     assert "do not cancel it" in shown(web.get(path_of(old, "cancel"), headers=HTMX))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
@@ -45,7 +47,7 @@ def test_from_today_on_the_coming_ones_come_first(web: Client, book: Book) -> No
         sorts_at=timezone.now() - timedelta(days=1)
     )
 
-    assert names(text(web, "/")) == ["Person 1", "Person 2"]
+    assert names(text(web, "/?range=upcoming")) == ["Person 1", "Person 2"]
 
 
 def test_a_session_without_a_clock_time_is_shown_as_such(web: Client, db: None) -> None:
@@ -64,16 +66,44 @@ def test_a_session_without_a_clock_time_is_shown_as_such(web: Client, db: None) 
     )
     store(husky, [lane], read_at=timezone.now())
 
-    page = text(web, "/")
+    page = text(web, "/?range=upcoming")
 
     assert "Morning · MA" in page
-    assert "(09:00–11:00)" in page  # noqa: RUF001
+    assert ">09:00–11:00<" in page  # noqa: RUF001
+
+
+def test_a_window_far_away_stands_where_it_is_here(web: Client, book: Book) -> None:
+    """9 o'clock in Kolkata is half past four in Amsterdam: in front of five, and both are said."""
+    day = date(timezone.localdate().year + 1, 1, 12)
+    here = datetime(day.year, 1, 12, 4, tzinfo=timezone.get_default_timezone())
+    book(2, starts_at=here + timedelta(hours=1))
+    husky = make_connection("huskyvoice", name="Clinic")
+    Connection.objects.filter(pk=husky.pk).update(time_zone="Asia/Kolkata")
+    husky.refresh_from_db()
+    lane = record(
+        7,
+        start=here,
+        starts_at=None,
+        ends_at=None,
+        day=day,
+        session="Morning",
+        window=(time(9), time(11)),
+    )
+    store(husky, [lane], read_at=timezone.now())
+
+    page = text(web, f"/?from={day}")
+
+    assert names(page) == ["Person 7", "Person 0", "Person 1"]
+    assert ">04:30–06:30<" in page  # noqa: RUF001
+    assert "(09:00–11:00 Kolkata)" in page  # noqa: RUF001
+    file = web.get(f"/appointments.csv?from={day}").getvalue().decode()
+    assert f"{day},04:30,06:30,Morning,Europe/Amsterdam,Person 7" in file
 
 
 def test_the_row_button_has_the_name_of_the_person(web: Client, book: Book) -> None:
     book()
 
-    page = text(web, "/")
+    page = text(web, "/?range=upcoming")
 
     assert 'aria-label="Cancel appointment with Person 0"' in page
     assert ">Cancel…</button>" in page
@@ -86,7 +116,7 @@ def test_an_open_cancellation_takes_the_place_of_the_button(
     (row,) = book()
     asked = ask_to_cancel(row, by=staff, wish=Wish(), form_key=uuid4(), version=row.version)
 
-    page = text(web, "/")
+    page = text(web, "/?range=upcoming")
 
     assert isinstance(asked, Cancellation)
     assert f'href="/cancellations/{asked.pk}/"' in page
@@ -105,7 +135,7 @@ def test_a_cancelled_row_says_who_and_why(web: Client, book: Book, staff: User) 
     Appointment.objects.update(status=Status.CANCELLED)
     Appointment.objects.filter(pk=rows[1].pk).update(cancelled_by="host", cancel_reason="Praxis zu")
 
-    page = text(web, "/")
+    page = text(web, "/?range=upcoming")
 
     assert re.findall(r'class="sub" dir="auto" title="([^"]*)"', page) == [
         "by Anna de Boer: Ill",
@@ -119,7 +149,7 @@ def test_what_begins_soon_is_pointed_out_and_read_aloud(web: Client, book: Book)
     book(6, starts_at=timezone.now() + timedelta(minutes=10))
     Appointment.objects.filter(external_id="booking-1").update(status=Status.CANCELLED)
 
-    page = text(web, "/")
+    page = text(web, "/?range=upcoming")
 
     rows = re.findall(r'data-status="(\w+)"(?: data-soon="(\w+)")?>\s', page)
     assert [soon for _status, soon in rows] == ["hour", "", "two", "two", "", ""]
@@ -132,13 +162,13 @@ def test_the_list_learns_that_time_went_by(web: Client, book: Book) -> None:
     with time_machine.travel(timezone.now(), tick=False) as clock:
         book(1, starts_at=timezone.now() + timedelta(minutes=70))
         WorkerPulse.beat("worker of the tests")
-        token = known(text(web, "/"))
+        token = known(text(web, "/?range=upcoming"))
         clock.shift(timedelta(minutes=9))
         WorkerPulse.beat("worker of the tests")
-        assert web.get("/", headers=POLL | {"X-Known": token}).status_code == 204
+        assert web.get("/?range=upcoming", headers=POLL | {"X-Known": token}).status_code == 204
         clock.shift(timedelta(minutes=2))
         WorkerPulse.beat("worker of the tests")
-        answer = web.get("/", headers=POLL | {"X-Known": token})
+        answer = web.get("/?range=upcoming", headers=POLL | {"X-Known": token})
 
     assert answer.status_code == 200
     assert b"begins within the hour" in answer.content
@@ -151,7 +181,7 @@ def test_who_may_not_cancel_sees_no_button(db: None, book: Book) -> None:
     client = Client()
     client.force_login(looker)
 
-    assert "Cancel…" not in text(client, "/")
+    assert "Cancel…" not in text(client, "/?range=upcoming")
 
 
 def test_strings_of_a_provider_stay_text(web: Client, book: Book) -> None:
@@ -159,7 +189,7 @@ def test_strings_of_a_provider_stay_text(web: Client, book: Book) -> None:
     person = BookedAttendee(external_id="p", name=HOSTILE, email=HOSTILE, phone=HOSTILE)
     book(title=HOSTILE, host=HOSTILE, reference=HOSTILE, attendees=(person,))
 
-    page = text(web, "/")
+    page = text(web, "/?range=upcoming")
 
     assert "<img src=x" not in page
     assert "<b hx-get" not in page
@@ -171,10 +201,225 @@ def test_a_word_that_no_documentation_names_is_shown_and_cannot_be_cancelled(
 ) -> None:
     book(status=Status.OTHER, provider_status="no-show")
 
-    page = text(web, "/")
+    page = text(web, "/?range=upcoming")
 
     assert "“no-show”" in page
     assert "Cancel…" not in page
+
+
+# --- today
+
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=ZoneInfo("Europe/Amsterdam"))
+
+
+@pytest.fixture
+def noon() -> Iterator[None]:
+    with time_machine.travel(NOON, tick=True):
+        yield
+
+
+@pytest.mark.usefixtures("noon")
+def test_the_list_opens_with_today(web: Client, book: Book) -> None:
+    """Also what is over of it; the next day is one press away."""
+    book(3, starts_at=NOON - timedelta(minutes=45))
+    book(1, starts_at=NOON + timedelta(days=1), connection=make_connection("meetergo", name="Two"))
+
+    assert names(text(web, "/")) == ["Person 0", "Person 1", "Person 2"]
+    assert len(names(text(web, "/?provider=meetergo"))) == 3
+    assert len(names(text(web, "/?range=upcoming"))) == 4
+
+
+def filters_form(page: str) -> str:
+    return page.partition('<form id="filters"')[2].partition("</form>")[0]
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_search_that_begins_on_today_looks_through_all_coming_days(
+    web: Client, book: Book
+) -> None:
+    """Unless it is narrowed to today while it stands."""
+    book(1, starts_at=NOON + timedelta(days=9))
+
+    for start in ("/", "/?range=today"):
+        assert 'name="range"' not in filters_form(text(web, start))
+    assert names(text(web, "/?q=person")) == ["Person 0"]
+    assert names(text(web, "/?q=person&range=today")) == []
+    assert 'name="range" value="today"' in filters_form(text(web, "/?q=person&range=today"))
+
+
+@pytest.mark.usefixtures("noon")
+def test_an_empty_day_leads_to_the_next_one_with_appointments(web: Client, book: Book) -> None:
+    book(1, starts_at=NOON + timedelta(days=1))
+    book(1, starts_at=NOON + timedelta(days=3), connection=make_connection("meetergo", name="Two"))
+    link = '<a href="/?from=2026-11-25&amp;to=2026-11-25">Wednesday 25 November</a> (Tomorrow)'
+
+    assert link in text(web, "/")
+    assert "Thursday 26 November</a>" not in text(web, "/?from=2026-11-25&to=2026-11-25")
+    assert "Friday 27 November</a>." in text(web, "/?from=2026-11-26&to=2026-11-26")
+    assert "The next day" not in text(web, "/?from=2026-11-28&to=2026-11-28")
+    assert "The next day" not in text(web, "/?provider=huskyvoice&from=2026-11-28")
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_long_day_opens_at_what_is_going_on(web: Client, book: Book) -> None:
+    """Not at a page of what is over; that is one press back."""
+    rows = book(180, starts_at=NOON - timedelta(hours=4))
+    for number, row in enumerate(rows):
+        row.sorts_at = row.starts_at = NOON + timedelta(minutes=4 * (number - 60))
+        row.ends_at = row.starts_at + timedelta(minutes=4)
+    Appointment.objects.bulk_update(rows, ["sorts_at", "starts_at", "ends_at"])
+
+    page = text(web, "/")
+
+    assert names(page)[0] == "Person 46"
+    earlier = re.search(r'rel="prev" href="(/\?before[^"]*)"', page)
+    assert earlier is not None
+    before = names(text(web, html.unescape(earlier[1])))
+    assert before == [f"Person {number}" for number in range(46)]
+    here = re.search(r'hx-get="(/\?after=[^"]*)"', page)
+    assert here is not None
+    assert names(text(web, here[1])) == names(page)
+    assert names(text(web, "/?range=upcoming"))[0] == "Person 0"
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_long_day_that_is_over_does_not_open_empty(web: Client, book: Book) -> None:
+    """In the evening nothing is left to open at: never "nothing is booked"."""
+    rows = book(60, starts_at=NOON - timedelta(hours=4))
+    for number, row in enumerate(rows):
+        row.sorts_at = row.starts_at = NOON - timedelta(minutes=200 - number)
+        row.ends_at = row.starts_at
+    Appointment.objects.bulk_update(rows, ["sorts_at", "starts_at", "ends_at"])
+
+    assert names(text(web, "/"))[0] == "Person 0"
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "is_over"),
+    [
+        ("America/Los_Angeles", datetime(2026, 11, 24, 4, tzinfo=ZoneInfo("Europe/Amsterdam")), 0),
+        ("Asia/Kolkata", datetime(2026, 11, 23, 21, tzinfo=ZoneInfo("Europe/Amsterdam")), 1),
+    ],
+)
+def test_a_window_is_over_when_its_day_is_over_at_the_practice(
+    zone: str, now: datetime, is_over: int, web: Client, staff: User
+) -> None:
+    """What the list offers to cancel is what the dialog takes."""
+    husky = make_connection("huskyvoice", name="Clinic")
+    Connection.objects.filter(pk=husky.pk).update(time_zone=zone)
+    husky.refresh_from_db()
+    lane = {"starts_at": None, "ends_at": None, "day": date(2026, 11, 23), "session": "Evening"}
+    with time_machine.travel(now, tick=False):
+        window = (time(20), time(22))
+        store(husky, [record(7, start=now, window=window, **lane)], read_at=now)
+        web.force_login(staff)
+
+        page = text(web, "/?from=2026-11-23&to=2026-11-24")
+
+        assert names(page) == ["Person 7"]
+        assert Appointment.objects.get().is_past is bool(is_over)
+        assert page.count('class="row past"') == is_over
+        assert ("Cancel…</button>" in page) is not bool(is_over)
+
+
+@pytest.mark.usefixtures("noon")
+def test_where_the_day_has_come_to_is_marked(web: Client, book: Book) -> None:
+    """In front of the first that has not begun; nowhere if all of it is over or to come."""
+    rows = book(4, starts_at=NOON - timedelta(minutes=45))
+
+    page = text(web, "/")
+
+    assert page.count("data-now>") == page.count("From now on:") == 1
+    marked = re.search(r'id="a(\d+)"[^>]*data-now>', page)
+    assert marked is not None
+    assert int(marked[1]) == rows[2].pk
+    assert "data-now>" not in text(web, "/?q=person3@")
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_day_that_fits_on_the_screen_opens_with_its_beginning(web: Client, book: Book) -> None:
+    rows = book(20, starts_at=NOON - timedelta(hours=4))
+
+    assert names(text(web, "/"))[0] == "Person 0"
+    Appointment.objects.filter(pk=rows[-1].pk).delete()
+    book(30, starts_at=NOON - timedelta(hours=4), connection=make_connection("meetergo", name="2"))
+    assert names(text(web, "/"))[0] != "Person 0"
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_doctor_searched_as_a_person_is_pointed_to(web: Client, book: Book) -> None:
+    book(1, starts_at=NOON + timedelta(days=2))
+    link = 'href="/?with=behrens&amp;range=upcoming">appointments with “behrens”'
+
+    assert link in text(web, "/?q=behrens")
+    assert len(names(text(web, "/?range=upcoming&with=behrens"))) == 1
+    assert "Doctors and staff" not in text(web, "/?q=nobody")
+
+
+def test_a_reference_is_found_without_what_stands_between(web: Client, book: Book) -> None:
+    book(1, reference="EMR-28 995/b")
+
+    for query in ("emr28995b", "EMR-28", "28+995"):
+        assert names(text(web, f"/?q={query}")) == ["Person 0"]
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_search_that_found_some_says_where_it_looked(web: Client, book: Book) -> None:
+    book(1)
+
+    everywhere, narrowed = text(web, "/?q=person"), text(web, "/?q=person&range=today")
+
+    assert "Searched here" not in everywhere
+    assert "Searched here: Today." in narrowed
+    assert 'href="/?q=person&amp;range=upcoming">Look at all days' in narrowed
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_search_goes_on_into_the_past_newest_first(web: Client, book: Book) -> None:
+    """Behind what is to come, and only where all days are searched."""
+    (coming,) = book(1, starts_at=NOON + timedelta(days=2))
+    two = make_connection("meetergo", name="Two")
+    rows = book(12, connection=two, starts_at=NOON - timedelta(days=3))
+    for number, row in enumerate(rows):
+        row.sorts_at = row.starts_at = NOON - timedelta(days=20 - number)
+        row.ends_at = row.starts_at + timedelta(minutes=30)
+    Appointment.objects.bulk_update(rows, ["sorts_at", "starts_at", "ends_at"])
+
+    page = text(web, "/?q=person")
+
+    assert 'href="/?q=person&amp;from=2026-08-26">Look at all of the past 90 days' in page
+    newest = [f"Person {number}" for number in range(11, 1, -1)]
+    assert names(page) == ["Person 0", *newest]
+    assert page.count("Before today, newest first:") == 1
+    assert page.index("Before today") > page.index(f'id="a{coming.pk}"')
+    assert names(text(web, "/?q=person&range=today")) == []
+    assert names(text(web, "/?range=upcoming")) == ["Person 0"]
+    for row in (rows[11], coming):
+        opened = text(web, f"{row.get_absolute_url()}?q=person")
+        assert re.findall(r'rel="(?:prev|next)"[^>]*href', opened) == []
+
+
+@pytest.mark.usefixtures("noon")
+def test_who_has_only_been_here_is_found_too(web: Client, book: Book) -> None:
+    book(1, starts_at=NOON - timedelta(days=300))
+
+    page = text(web, "/?q=person")
+
+    assert names(page) == ["Person 0"]
+    assert "No coming appointment was found." in page
+    assert "Nothing found" not in page
+
+
+def test_whatever_nobody_knows_the_outcome_of_can_be_listed(
+    web: Client, book: Book, staff: User
+) -> None:
+    rows = book(3)
+    for row in rows[:2]:
+        ask_to_cancel(row, by=staff, wish=Wish(), form_key=uuid4(), version=row.version)
+    Cancellation.objects.filter(appointment=rows[0]).update(state="unknown")
+
+    assert names(text(web, "/?range=upcoming&status=unsettled")) == ["Person 0"]
 
 
 # --- how it is narrowed
@@ -212,7 +457,7 @@ def test_whoever_is_looked_for_stands_first_of_a_group(web: Client, book: Book) 
     )
     book(is_group=True, attendees=group)
 
-    assert names(text(web, "/")) == ["Lena Vogt"]
+    assert names(text(web, "/?range=upcoming")) == ["Lena Vogt"]
     assert names(text(web, "/?q=zoe")) == ["Zoë Lindner"]
 
 
@@ -254,15 +499,15 @@ def test_pages_follow_each_other_by_key(web: Client, book: Book) -> None:
     book(120)
     Appointment.objects.update(sorts_at=timezone.now() + timedelta(hours=2))
     seen: list[str] = []
-    address = "/"
+    address = "/?range=upcoming"
     while address:
         page = text(web, address)
         seen += names(page)
-        later = re.search(r'rel="next" href="(/\?after[^"]*)"', page)
+        later = re.search(r'rel="next" href="(/\?range=upcoming&amp;after[^"]*)"', page)
         last, address = address, html.unescape(later[1]) if later else ""
 
     assert len(seen) == len(set(seen)) == 120
-    earlier = re.search(r'rel="prev" href="(/\?before[^"]*)"', text(web, last))
+    earlier = re.search(r'rel="prev" href="(/\?range=upcoming&amp;before[^"]*)"', text(web, last))
     assert earlier is not None
     assert names(text(web, html.unescape(earlier[1]))) == seen[50:100]
 
@@ -274,14 +519,14 @@ def test_an_inactive_connection_is_out_of_sight(
     Connection.objects.update(is_active=False)
     make_connection("huskyvoice", name="Clinic")
 
-    assert names(text(web, "/")) == []
+    assert names(text(web, "/?range=upcoming")) == []
 
 
 # --- what everybody should know
 
 
 def test_without_a_connection_it_says_what_an_administrator_does(web: Client) -> None:
-    page = text(web, "/")
+    page = text(web, "/?range=upcoming")
 
     assert "No provider is connected yet" in page
     assert "manage.py connect" in page
@@ -296,7 +541,7 @@ def test_a_failing_connection_and_a_key_that_ends_are_said(
     meetergo.credentials_expire_on = date.today() + timedelta(days=5)  # noqa: DTZ011
     meetergo.save()
 
-    page = text(web, "/")
+    page = text(web, "/?range=upcoming")
 
     assert "Physio am Park: meetergo does not accept our key." in page
     assert "The key of Physio am Park ends on" in page
@@ -308,23 +553,53 @@ def test_a_failing_connection_can_be_read_at_once(web: Client, meetergo: Connect
     health = ConnectionHealth.objects.create(
         connection=meetergo, failing_since=timezone.now(), failure="deadline", next_sync_at=later
     )
-    page = text(web, "/")
+    page = text(web, "/?range=upcoming")
     assert f"Next try at {timezone.localtime(later):%H:%M}." in page
+    assert "The list shows how it was" not in page
     assert "Read now" in page
 
     assert web.post(f"/connections/{meetergo.pk}/read/").status_code == 303
 
     health.refresh_from_db()
     assert health.next_sync_at <= timezone.now()
-    page = text(web, "/")
+    page = text(web, "/?range=upcoming")
     assert "It is being tried again." in page
     assert "Read now" not in page
+
+
+@pytest.mark.usefixtures("noon")
+def test_of_a_failing_connection_it_is_said_how_old_the_list_is(
+    web: Client, meetergo: Connection
+) -> None:
+    ConnectionHealth.objects.create(
+        connection=meetergo,
+        failing_since=NOON - timedelta(minutes=5),
+        failure="deadline",
+        read_at=NOON - timedelta(minutes=6),
+    )
+
+    assert "The list shows how it was at 11:54." in text(web, "/")
+
+
+def test_hammering_on_read_now_costs_no_requests(web: Client, meetergo: Connection) -> None:
+    """A provider allows so many a day; the next one is planned all the same."""
+    now = timezone.now()
+    health = ConnectionHealth.objects.create(connection=meetergo, failing_since=now)
+    run = meetergo.sync_runs.create(
+        started_at=now, first_day=now.date(), last_day=now.date(), outcome="failed"
+    )
+
+    for _ in range(3):
+        web.post(f"/connections/{meetergo.pk}/read/")
+
+    health.refresh_from_db()
+    assert health.next_sync_at == run.started_at + timedelta(seconds=20)
 
 
 def test_a_silent_worker_is_said(web: Client, meetergo: Connection) -> None:
     WorkerPulse.objects.update(seen_at=timezone.now() - timedelta(minutes=5))
 
-    assert "The worker is not running" in text(web, "/")
+    assert "The worker is not running" in text(web, "/?range=upcoming")
 
 
 # --- how it learns of news
@@ -342,10 +617,10 @@ def test_a_poll_with_nothing_new_gets_no_rows(
     """Only when the connections were read: the page counts the ages by itself."""
     book(5)
     ConnectionHealth.objects.create(connection=meetergo, read_at=timezone.now())
-    token = known(text(web, "/"))
+    token = known(text(web, "/?range=upcoming"))
     ConnectionHealth.objects.update(read_at=timezone.now())
 
-    answer = web.get("/", headers=POLL | {"X-Known": token})
+    answer = web.get("/?range=upcoming", headers=POLL | {"X-Known": token})
 
     assert answer.status_code == 204
     assert str(meetergo.pk) in json.loads(answer["HX-Trigger"])["desk-read"]
@@ -353,10 +628,10 @@ def test_a_poll_with_nothing_new_gets_no_rows(
 
 def test_a_poll_after_a_change_gets_the_list_alone(web: Client, book: Book, staff: User) -> None:
     (row,) = book()
-    token = known(text(web, "/"))
+    token = known(text(web, "/?range=upcoming"))
     ask_to_cancel(row, by=staff, wish=Wish(), form_key=uuid4(), version=row.version)
 
-    answer = web.get("/", headers=POLL | {"X-Known": token})
+    answer = web.get("/?range=upcoming", headers=POLL | {"X-Known": token})
 
     page = answer.content.decode()
     assert answer.status_code == 200
@@ -381,29 +656,16 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(
     rows = book(5)
     for row in rows:
         ask_to_cancel(row, by=staff, wish=Wish(), form_key=uuid4(), version=row.version)
-    web.get("/")
+    web.get("/?range=upcoming")
     with CaptureQueriesContext(database) as few:
-        web.get("/")
+        web.get("/?range=upcoming")
     for row in book(50)[5:]:
         ask_to_cancel(row, by=staff, wish=Wish(), form_key=uuid4(), version=row.version)
     with CaptureQueriesContext(database) as many:
-        page = web.get("/").content.decode()
+        page = web.get("/?range=upcoming").content.decode()
 
     assert page.count('class="row') >= 50
     assert len(many) == len(few) <= 18
-
-
-def test_who_is_not_found_may_have_been_here(web: Client, book: Book) -> None:
-    """Somebody rings about last week: one press looks there too."""
-    book(starts_at=timezone.now() - timedelta(days=8))
-    page = text(web, "/?q=Person")
-    assert "Nothing found" in page
-    back = re.search(r'href="([^"]+)">Look at the past 90 days too', page)
-    assert back is not None
-
-    page = text(web, html.unescape(back[1]))
-    assert "Person 0" in page
-    assert "Look at the past 90 days too" not in page
 
 
 def test_who_names_nobody_is_not_left_out_without_a_word(web: Client, book: Book) -> None:

@@ -44,8 +44,8 @@ def test_one_filter_finds_hosts_and_notes(web: Client, book: Book, row: Appointm
     answer = note(web, row, "Dr. Béhrens-Visser")
 
     assert answer.status_code == 302
-    assert len(names(text(web, "/?with=behrens"))) == 3
-    page = text(web, "/?with=visser")
+    assert len(names(text(web, "/?range=upcoming&with=behrens"))) == 3
+    page = text(web, "/?range=upcoming&with=visser")
     assert names(page) == ["Person 0"]
     assert "Dr. Béhrens-Visser" in page
     assert "noted here, not by the provider" in page
@@ -68,18 +68,18 @@ def test_a_sync_leaves_the_note_and_its_filter(
 
     row.refresh_from_db()
     assert (row.title, row.practitioner, row.practitioner_by) == ("Another", "Dr. Visser", staff)
-    assert names(text(web, "/?with=visser")) == ["Person 0"]
+    assert names(text(web, "/?range=upcoming&with=visser")) == ["Person 0"]
     assert "Noted here: with Dr. Visser" in shown(web.get(row.get_absolute_url()))
 
 
 def test_the_list_of_others_learns_of_a_note(web: Client, row: Appointment) -> None:
-    before = known(text(web, "/"))
+    before = known(text(web, "/?range=upcoming"))
     note(web, row, "Dr. Visser")
-    assert known(text(web, "/")) != before
+    assert known(text(web, "/?range=upcoming")) != before
     note(web, row, "")
 
-    assert known(text(web, "/")) == before
-    assert names(text(web, "/?with=visser")) == []
+    assert known(text(web, "/?range=upcoming")) == before
+    assert names(text(web, "/?range=upcoming&with=visser")) == []
     row.refresh_from_db()
     assert row.practitioner == ""
 

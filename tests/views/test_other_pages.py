@@ -21,7 +21,7 @@ from appointments.forms import ScheduleForm
 from appointments.models import Appointment, Booking, Cancellation, Connection, WorkerPulse
 from appointments.services.schedule import offers
 from tests.desk import Desk
-from tests.views.conftest import HTMX, Book, make_connection
+from tests.views.conftest import HTMX, Book, ask_for, filled, make_connection
 
 
 def shown(answer: Any) -> str:
@@ -93,6 +93,61 @@ def test_other_bookings_of_the_same_person_are_shown(web: Client, book: Book) ->
     assert f'href="{rows[1].get_absolute_url()}"' not in page
 
 
+def also_booked(answer: Any) -> tuple[list[str], list[str]]:
+    """Addresses under the heading: of what is to come, and of what is over."""
+    section = shown(answer).partition("Also booked</h2>")[2].partition("</section>")[0]
+    parts = section.partition("Over or cancelled</h3>")
+    live, over = (re.findall(r'href="([^"]*)"', one) for one in (parts[0], parts[2]))
+    return live, over
+
+
+def test_what_stands_of_the_same_person_comes_first_and_what_does_not_apart(
+    web: Client, book: Book
+) -> None:
+    person = BookedAttendee(external_id="p", name="Ann", email="ann@example.org")
+    first, second, third = book(3, attendees=(person,))
+    Appointment.objects.filter(pk=second.pk).update(status="cancelled")
+
+    assert also_booked(web.get(first.get_absolute_url())) == (
+        [third.get_absolute_url()],
+        [second.get_absolute_url()],
+    )
+    page = web.get(first.get_absolute_url())
+    assert 'data-status="cancelled">Cancelled' in shown(page)
+    Appointment.objects.filter(pk=third.pk).update(status="cancelled")
+    assert "Nothing else that is still to come." in shown(web.get(first.get_absolute_url()))
+
+
+def test_a_number_known_from_a_relative_leads_to_a_third_provider_and_no_further(
+    web: Client, book: Book
+) -> None:
+    """The first knows an address, the second address and number, the third only the number."""
+
+    def at(slug: str, name: str = "Divya", **known: Any) -> Appointment:
+        person = BookedAttendee(external_id="p", name=name, **known)
+        (row,) = book(connection=make_connection(slug, name=slug), attendees=(person,))
+        return row
+
+    first = at("mijnklantportaal", email="divya@example.org")
+    at("meetergo", email="Divya@example.org", phone="+91 98400 00077")
+    third = at("huskyvoice", phone="09840000077", email="else@example.org")
+    further = at("carevalidate", email="else@example.org")
+
+    live, _over = also_booked(web.get(first.get_absolute_url()))
+
+    assert third.get_absolute_url() in live
+    assert further.get_absolute_url() not in live
+
+
+def test_nobody_is_the_same_person_by_the_end_of_an_address(web: Client, book: Book) -> None:
+    ann = BookedAttendee(external_id="p", name="Ann", email="ann@example.org")
+    joann = BookedAttendee(external_id="p", name="Ann", email="joann@example.org")
+    (row,) = book(attendees=(ann,))
+    book(connection=make_connection("carevalidate", name="There"), attendees=(joann,))
+
+    assert also_booked(web.get(row.get_absolute_url())) == ([], [])
+
+
 def test_the_history_tells_clicks_requests_and_answers(web: Client, desk: Desk) -> None:
     row = desk.book("meetergo")
     desk.cancel(row, reason="Ill")
@@ -138,25 +193,6 @@ def test_the_number_of_queries_of_a_detail_does_not_grow(
 # --- scheduling
 
 
-@pytest.fixture
-def linde(db: None) -> Connection:
-    return make_connection("mijnklantportaal", name="De Linde")
-
-
-def filled(connection: Connection, **fields: Any) -> dict[str, Any]:
-    tomorrow = timezone.localdate() + timedelta(days=1)
-    values = {
-        "connection": connection.pk,
-        "form_key": str(uuid4()),
-        "title": "Intake",
-        "name": "Emma Visser",
-        "email": "emma@example.org",
-        "starts_at": f"{tomorrow}T10:00",
-        "ends_at": f"{tomorrow}T10:30",
-    }
-    return values | fields
-
-
 def test_the_form_has_the_fields_of_its_provider(web: Client, linde: Connection) -> None:
     page = shown(web.get(f"/schedule/?connection={linde.pk}"))
 
@@ -166,11 +202,51 @@ def test_the_form_has_the_fields_of_its_provider(web: Client, linde: Connection)
     assert "On the clock of Europe/Amsterdam" in page
 
 
+def test_the_form_says_up_front_what_is_needed_and_in_which_form(
+    web: Client, linde: Connection
+) -> None:
+    page = shown(web.get(f"/schedule/?connection={linde.pk}"))
+    for name in ("customer_id", "name", "email"):
+        hint = f'id="id_{name}_helptext">Name and e-mail, or the customer number</span>'
+        assert hint in page
+        assert f'aria-describedby="id_{name}_helptext"' in page
+    assert "optional" not in page
+
+    husky = make_connection("huskyvoice", name="Clinic")
+    refused = web.post(f"/schedule/?connection={husky.pk}", filled(husky, phone="06 1234567"))
+    assert refused.status_code == 422
+    assert "Write it with the country code, as +31 6 12345678." in shown(refused)
+    taken = web.post(
+        "/schedule/", filled(husky, phone="+31 6 12345678", service="General", session="Morning")
+    )
+    assert "Is this right?" in shown(taken)
+
+
+def test_where_the_clocks_differ_each_says_whose_it_is(web: Client, linde: Connection) -> None:
+    Connection.objects.update(time_zone="Asia/Kolkata")
+
+    page = shown(web.get(f"/schedule/?connection={linde.pk}"))
+
+    assert "On the clock of the practice, Asia/Kolkata; the desk is in Europe/Amsterdam" in page
+
+
+def test_the_zones_of_practice_and_desk_come_first(web: Client, linde: Connection) -> None:
+    away = make_connection("carevalidate", name="Hudson")
+    Connection.objects.filter(pk=away.pk).update(time_zone="America/New_York")
+
+    page = shown(web.get(f"/schedule/?connection={away.pk}"))
+
+    choices = page.partition('name="time_zone"')[2].partition("</select>")[0]
+    zones = re.findall(r'<option value="([^"]+)"', choices)
+    assert zones[:3] == ["America/New_York", "Europe/Amsterdam", "Africa/Abidjan"]
+    assert len(zones) == len(set(zones))
+
+
 def test_a_wish_is_recorded_and_its_page_asks_again(web: Client, linde: Connection) -> None:
     once = filled(linde)
 
-    answer = web.post("/schedule/", once)
-    again = web.post("/schedule/", once)
+    answer = ask_for(web, once)
+    again = ask_for(web, once)
 
     booking = Booking.objects.get()
     assert (answer.status_code, answer["Location"]) == (303, f"/bookings/{booking.pk}/")
@@ -273,7 +349,9 @@ def test_previous_and_next_follow_the_list_and_its_filter(web: Client, book: Boo
     """Also from one page of the list to the other, and only where the filter leaves something."""
     rows = book(120)
     Appointment.objects.filter(pk=rows[50].pk).update(status="pending")
-    first = re.search(r'class="who" href="([^"]*)"', shown(web.get("/?status=booked&with=beh")))
+    first = re.search(
+        r'class="who" href="([^"]*)"', shown(web.get("/?status=booked&range=upcoming&with=beh"))
+    )
     assert first is not None
 
     seen, address = [], first[1]
@@ -285,8 +363,8 @@ def test_previous_and_next_follow_the_list_and_its_filter(web: Client, book: Boo
 
     assert seen == [row.pk for row in rows if row.pk != rows[50].pk]
     assert address == ""
-    assert back == f"/appointments/{seen[-2]}/?status=booked&with=beh"
-    assert 'href="/?status=booked&with=beh">' in page
+    assert back == f"/appointments/{seen[-2]}/?status=booked&range=upcoming&with=beh"
+    assert 'href="/?status=booked&range=upcoming&with=beh">' in page
     assert "prev" not in beside(shown(web.get(first[1])))
 
 

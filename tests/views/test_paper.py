@@ -104,7 +104,7 @@ def test_the_file_holds_what_the_filters_leave(web: Client, book: Book) -> None:
     other = make_connection("huskyvoice", name="Clinic")
     book(1, connection=other)
 
-    answer = web.get("/appointments.csv?provider=meetergo")
+    answer = web.get("/appointments.csv?range=upcoming&provider=meetergo")
 
     found = lines(answer)
     assert answer["Content-Disposition"].startswith('attachment; filename="appointments-')
@@ -116,10 +116,24 @@ def test_the_file_holds_what_the_filters_leave(web: Client, book: Book) -> None:
     assert found[0]["Time zone"] == "Europe/Amsterdam"
 
 
+@pytest.mark.parametrize(
+    ("days", "name"),
+    [
+        ("from=2026-12-01&to=2026-12-01", "appointments-2026-12-01.csv"),
+        ("from=2026-12-01&to=2026-12-03", "appointments-2026-12-01-to-2026-12-03.csv"),
+        ("from=2026-12-01", "appointments-from-2026-12-01.csv"),
+    ],
+)
+def test_the_file_is_named_after_its_days(days: str, name: str, web: Client, book: Book) -> None:
+    answer = web.get(f"/appointments.csv?{days}")
+
+    assert answer["Content-Disposition"] == f'attachment; filename="{name}"'
+
+
 def test_the_file_says_who_cancelled_and_why(web: Client, book: Book) -> None:
     book(status=Status.CANCELLED, cancelled_by="attendee", cancel_reason=HOSTILE)
 
-    (line,) = lines(web.get("/appointments.csv"))
+    (line,) = lines(web.get("/appointments.csv?range=upcoming"))
 
     assert (line["Status"], line["Why cancelled"]) == (
         "Cancelled",
@@ -131,10 +145,10 @@ def test_a_longer_file_asks_no_more_for_each_line(web: Client, book: Book) -> No
     book(2)
     web.get("/print/")  # The first page of a session notes when it began.
     with CaptureQueriesContext(database) as few:
-        web.get("/appointments.csv").getvalue()
+        web.get("/appointments.csv?range=upcoming").getvalue()
     book(300)
     with CaptureQueriesContext(database) as many:
-        answer = web.get("/appointments.csv")
+        answer = web.get("/appointments.csv?range=upcoming")
         assert len(lines(answer)) == 300
 
     assert len(many) == len(few)

@@ -126,7 +126,7 @@ def test_when_the_portal_itself_fails(
     client = Client(raise_request_exception=False)
     client.force_login(staff)
 
-    read(client.get("/"), 500)
+    read(client.get("/?range=upcoming"), 500)
 
 
 # --- the list
@@ -134,9 +134,9 @@ def test_when_the_portal_itself_fails(
 
 def test_the_list_without_anything(web: Client, book: Book) -> None:
     Connection.objects.all().delete()
-    read(web.get("/"))
+    read(web.get("/?range=upcoming"))
     book(0)
-    read(web.get("/"))
+    read(web.get("/?range=upcoming"))
     read(web.get("/?q=nobody"))
     read(web.get("/?from=2026-12-01&to=2026-11-01&status=nonsense&provider=none"))
     read(web.get("/?from=never&to=1066-10-14&q=" + "1" * 300 + "&with=" + "2" * 300))
@@ -156,7 +156,7 @@ def test_the_list_while_something_is_under_way(
     row = asked.appointment
     put(asked, state)
     Cancellation.objects.update(unknown_since=timezone.now() - timedelta(hours=2))
-    read(web.get("/"))
+    read(web.get("/?range=upcoming"))
     read(web.get(row.get_absolute_url()))
     read(web.get(f"/appointments/{row.pk}/cancel/"))
 
@@ -172,10 +172,10 @@ def test_what_is_wrong_with_a_connection(failure: str, web: Client, meetergo: Co
         read_at=now - timedelta(days=3),
     )
     Connection.objects.update(credentials_expire_on=timezone.localdate() + timedelta(days=1))
-    read(web.get("/"))
+    read(web.get("/?range=upcoming"))
     read(web.get(f"/schedule/?connection={meetergo.pk}"))
     Connection.objects.update(credentials_expire_on=timezone.localdate() - timedelta(days=1))
-    read(web.get("/"))
+    read(web.get("/?range=upcoming"))
 
 
 @pytest.mark.parametrize("used", [0, 799, 990, 1000])
@@ -183,7 +183,7 @@ def test_quotas(used: int, web: Client, db: None) -> None:
     connection = make_connection("huskyvoice", name="Clinic")
     Connection.objects.filter(pk=connection.pk).update(daily_quota=1000)
     RequestBudget.objects.create(connection=connection, day=utc_day(timezone.now()), used=used)
-    read(web.get("/"))
+    read(web.get("/?range=upcoming"))
 
 
 def fill(connection: Connection) -> list[Appointment]:
@@ -257,7 +257,7 @@ def test_somebody_who_may_only_look(meetergo: Connection, colleague: User) -> No
     client.force_login(colleague)
     for row in fill(meetergo):
         read(client.get(row.get_absolute_url()))
-    read(client.get("/"))
+    read(client.get("/?range=upcoming"))
 
 
 @pytest.mark.parametrize("slug", SLUGS)
@@ -377,7 +377,7 @@ def test_while_it_can_still_be_taken_back(
         {one.pk: one.version for one in rows[1:]}, by=staff, form_key=uuid4()
     )
     read(web.get(batch.get_absolute_url()))
-    read(web.get("/"))
+    read(web.get("/?range=upcoming"))
 
 
 @pytest.mark.parametrize("later", [None, [], [True], [True, True], [True, False]])
@@ -444,7 +444,7 @@ def test_a_batch_from_the_review_to_the_calls(desk: Desk, signed_in: Client) -> 
     )
     address = batch.get_absolute_url()
     read(signed_in.get(address))
-    read(signed_in.get("/"))
+    read(signed_in.get("/?range=upcoming"))
     for why in ("not_sent", "unknown", "busy", "refused"):
         BatchLane.objects.update(paused_at=timezone.now(), paused_why=why)
         read(signed_in.get(address))
@@ -555,7 +555,7 @@ def test_every_outcome_of_a_change(
         for why in ("", "worker_lost", "unreadable", "gone", "credentials", "slot_taken"):
             Booking.objects.update(state=state, why=why, settled_by=staff, booked_at=now)
             read(web.get(booking.get_absolute_url()))
-        read(web.get("/"))
+        read(web.get("/?range=upcoming"))
         read(web.get("/unsettled/"))
     read(web.get(row.get_absolute_url()))
 

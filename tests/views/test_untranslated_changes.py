@@ -37,8 +37,8 @@ from appointments.services.schedule import (
 )
 from tests.desk import Desk
 from tests.views.brackets import outside, speak_in_brackets, untranslated
-from tests.views.conftest import Book, make_connection
-from tests.views.test_changes import ask_slots, filled, hidden, path_of, put, slots_in
+from tests.views.conftest import Book, ask_for, filled, make_connection
+from tests.views.test_changes import ask_slots, hidden, path_of, put, slots_in
 from tests.views.test_feeds import ADDRESS, address_of, events
 from tests.views.test_untranslated import ask, fill, read
 
@@ -64,7 +64,7 @@ WHYS: Mapping[BookingState, tuple[str, ...]] = {
         "still_as_before",
         "unreadable",
     ),
-    BookingState.SETTLED: ("judged_done",),
+    BookingState.SETTLED: ("judged_done", "judged_not_done", "done_after_all"),
 }
 
 
@@ -88,7 +88,7 @@ def test_saved_views(web: Client, meetergo: Connection, staff: User) -> None:
     ranges = ({"range": "week"}, {"from": "2031-01-02"}, {"to": "2031-01-09"})
     for number, days in enumerate(ranges):
         view = SavedFilter.objects.create(user=staff, name=f"V{number}", query=every | days)
-        read(web.get("/", view.query))
+        read(web.get("/?range=upcoming", view.query))
     gone = {"connection": "0", "status": "nonsense"}
     SavedFilter.objects.create(user=staff, name="Start", query=gone, is_start=True)
     read(web.get("/?range=upcoming"))
@@ -145,7 +145,7 @@ def test_a_failing_connection_can_be_read_at_once(
         next_sync_at=now + timedelta(minutes=9),
         read_at=now - read_ago if read_ago else None,
     )
-    assert f"/connections/{meetergo.pk}/read/" in read(web.get("/"))
+    assert f"/connections/{meetergo.pk}/read/" in read(web.get("/?range=upcoming"))
     read(web.post(f"/connections/{meetergo.pk}/read/", follow=True))
 
 
@@ -165,7 +165,7 @@ def test_moving_from_the_choice_to_the_outcome(web: Client, desk: Desk) -> None:
         fields |= {name: hidden(review, name) for name in ("starts_at", "session", "batch")}
         read(web.post(page, fields | {"do": "move", "version": "old"}), 409)
         read(web.post(page, fields | {"do": "move"}, follow=True))
-        for path in (page, row.get_absolute_url(), path_of(row, "cancel"), "/"):
+        for path in (page, row.get_absolute_url(), path_of(row, "cancel"), "/?range=upcoming"):
             read(web.get(path))
         booking = desk.work_booking(Booking.objects.latest("pk"))
         read(web.get(booking.get_absolute_url()))
@@ -212,6 +212,19 @@ def test_free_slots_that_cannot_be_read(web: Client, book: Book) -> None:
     read(ask_slots(web, path_of(row, "move"), **fields))
 
 
+def test_reviews(web: Client, book: Book, linde: Connection) -> None:
+    (old,) = book()
+    typed = ("Intake", "Emma Visser", "emma@example.org", "cst_7")
+    numbered = {"customer_id": "cst_7", "name": "", "email": ""}
+    for fields in (filled(linde, replaces=old.pk), filled(linde) | numbered):
+        read(web.post("/schedule/", fields), data=typed)
+        read(web.post("/schedule/", fields | {"do": "book"}), 409, data=typed)
+        read(web.post("/schedule/", fields | {"do": "change"}))
+        ask_for(web, fields)
+        again = fields | {"replaces": "", "ends_at": fields["starts_at"][:-5] + "11:30"}
+        read(web.post("/schedule/", again), data=typed)
+
+
 def test_confirming(web: Client, book: Book, colleague: User) -> None:
     connection = make_connection("mijnklantportaal", name="De Linde")
     (row,) = book(connection=connection, status=Status.PENDING)
@@ -222,7 +235,7 @@ def test_confirming(web: Client, book: Book, colleague: User) -> None:
     read(web.post(path_of(row, "confirm"), fields | {"version": "old"}), 409)
     read(web.post(path_of(row, "confirm"), fields, follow=True))
     Booking.objects.update(requested_by=colleague)
-    for path in (path_of(row, "confirm"), path_of(row, "cancel"), "/"):
+    for path in (path_of(row, "confirm"), path_of(row, "cancel"), "/?range=upcoming"):
         read(web.get(path))
 
 
@@ -235,7 +248,7 @@ def change(request: pytest.FixtureRequest, web: Client, book: Book, staff: User)
     there = make_connection("mijnklantportaal", name="De Linde")
     if request.param == "book":
         (old,) = book()
-        web.post("/schedule/", filled(there, old))
+        ask_for(web, filled(there, replaces=old.pk))
         return Booking.objects.get()
     (row,) = book(connection=there, status="pending") if request.param == "confirm" else book()
     fields: dict[str, Any] = {"by": staff, "form_key": uuid4(), "version": row.version}
@@ -262,7 +275,7 @@ def test_every_outcome_of_a_change(
     for why in ("", *WHYS.get(state, ())):
         look(why=why, settled_by=staff, sent_at=timezone.now())
     look(shown=[timezone.now().isoformat(), ""])
-    for page in ("/unsettled/", "/", old.get_absolute_url()):
+    for page in ("/unsettled/", "/?range=upcoming", old.get_absolute_url()):
         read(web.get(page))
     for one in ("time", "session", "length", "host", "people"):
         if state == BookingState.CONFIRMED:
@@ -272,15 +285,17 @@ def test_every_outcome_of_a_change(
         look(requested_at=hours_ago, sent_at=hours_ago)
         for sent in ({}, {"reason": "rang"}):
             read(web.post(f"{change.get_absolute_url()}settle/", sent), 422)
-        read(web.get("/"))
+        read(web.get("/?range=upcoming"))
     WorkerPulse.objects.all().delete()
     read(web.get(change.get_absolute_url()))
 
 
 @pytest.mark.parametrize("what", ["half done", "kept", "being cancelled", "over"])
-def test_what_a_rebooking_leaves_to_do(what: str, web: Client, book: Book, staff: User) -> None:
+def test_what_a_rebooking_leaves_to_do(
+    what: str, web: Client, book: Book, linde: Connection, staff: User
+) -> None:
     old, new = book(2)
-    web.post("/schedule/", filled(make_connection("mijnklantportaal", name="De Linde"), old))
+    ask_for(web, filled(linde, replaces=old.pk))
     booking = put(Booking.objects.get(), BookingState.CONFIRMED, appointment=new)
     match what:
         case "kept":

@@ -37,11 +37,18 @@ LOGINS = (
     ("colleague", "colleague-demo", "Bas", "Willems"),
     ("admin", "admin-demo", "Carla", "Beheer"),
 )
-PRESETS = (
-    ("practitioner-ill", "Practitioner is ill", "Your practitioner is ill that day."),
-    ("asked-by-patient", "Patient asked for it", "Cancelled at your request."),
-    ("room", "Room not available", "The room is not available that day."),
-)
+PRESETS = {
+    "": (
+        ("practitioner-ill", "Practitioner is ill (English)", "Your practitioner is ill that day."),
+        ("asked-by-patient", "Patient asked for it (English)", "Cancelled at your request."),
+        ("room", "Room not available (English)", "The room is not available that day."),
+    ),
+    "Physio am Park": (
+        ("krank", "Krankheit", "Ihre Behandlung fällt leider wegen Krankheit aus."),
+        ("auf-wunsch", "Auf Wunsch", "Wie gewünscht haben wir Ihren Termin abgesagt."),
+    ),
+}
+"""Ready-made reasons by connection, in the language of its patients; first those of all of them."""
 
 
 class Command(BaseCommand):
@@ -76,11 +83,6 @@ class Command(BaseCommand):
     def _fill(self, server: SandboxServer) -> None:
         for username, password, first, last in LOGINS:
             _user(username, password, first, last)
-        if not ReasonPreset.objects.exists():
-            ReasonPreset.objects.bulk_create(
-                ReasonPreset(code=code, label=label, text=text, position=position)
-                for position, (code, label, text) in enumerate(PRESETS)
-            )
         for slug, name, zone in CONNECTIONS:
             made, _ = connect(
                 slug,
@@ -90,6 +92,8 @@ class Command(BaseCommand):
                 time_zone=zone,
             )
             self._say(f"Reading {made.provider_label} ... {_read(made)}")
+        if not ReasonPreset.objects.exists():
+            _offer_reasons()
 
     def _run(self, port: int, server: SandboxServer) -> int:
         """Run web and worker until one ends or somebody presses Ctrl-C."""
@@ -192,6 +196,17 @@ def _user(username: str, password: str, first: str, last: str) -> None:
         user.set_password(password)
         user.save()
         user.groups.add(Group.objects.get(name=FRONT_DESK))
+
+
+def _offer_reasons() -> None:
+    connections = {one.name: one for one in Connection.objects.all()}
+    ReasonPreset.objects.bulk_create(
+        ReasonPreset(
+            connection=connections.get(name), code=code, label=label, text=text, position=position
+        )
+        for name, reasons in PRESETS.items()
+        for position, (code, label, text) in enumerate(reasons)
+    )
 
 
 def _read(connection: Connection) -> str:
