@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group, User
+from django.db import connection
+from django.db.models import AutoField
 from django.utils import translation
 
 from appointments.models import ledger_triggers
@@ -23,6 +26,22 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if config.option.capture == "no" or config.option.usepdb:
         return 0
     return min(os.cpu_count() or 1, 4)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Keys begin elsewhere in every table, so that no test can guess one or confuse two."""
+    models = [one for one in apps.get_models() if isinstance(one._meta.pk, AutoField)]
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        for number, model in enumerate(models, start=1):
+            table, column = model._meta.db_table, model._meta.pk.column
+            if connection.vendor == "postgresql":
+                of_key = "SELECT setval(pg_get_serial_sequence(%s, %s), %s)"
+                cursor.execute(of_key, [f'"{table}"', column, 1000 * number])
+            else:
+                cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [table])
+                of_key = "INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)"
+                cursor.execute(of_key, [table, 1000 * number])
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
@@ -79,7 +80,8 @@ def test_every_list_page_and_history(model: str, root: Client) -> None:
 @pytest.mark.parametrize("state", list(State))
 def test_every_state_of_a_cancellation(state: State, root: Client) -> None:
     fill()
-    put(Cancellation.objects.get(), state, settled_by_id=1 if state == State.SETTLED else None)
+    somebody = User.objects.get(username="root")
+    put(Cancellation.objects.get(), state, settled_by=somebody if state == State.SETTLED else None)
 
     read(root.get("/admin/appointments/cancellation/"))
     key = Cancellation.objects.get().pk
