@@ -131,6 +131,9 @@ class FilterForm(forms.Form):
 
     One wrong value spoils only itself: `cleaned_data` holds the others. Of the days, what is more
     exact wins: `day` over `from` and `to`, these over `range`.
+
+    `begun=today` comes from the page of today: filters keep to that day, but a search looks through
+    all coming days, because who rings about an appointment is seldom booked for today.
     """
 
     NAMES = frozenset({"q", "provider", "connection", "status", "range", "from", "to", "with"})
@@ -164,6 +167,7 @@ class FilterForm(forms.Form):
         self.fields["range"] = forms.ChoiceField(
             required=False, choices=Range.choices, widget=forms.HiddenInput
         )
+        self.fields["begun"] = forms.ChoiceField(required=False, choices=[(Range.TODAY, "")])
         self.fields["day"] = DayField(label=_("Go to a day"))
         self.fields["from"] = DayField(label=_("From"))
         self.fields["to"] = DayField(label=_("To"))
@@ -188,6 +192,8 @@ class FilterForm(forms.Form):
             self.add_error("to", _("This day is before the first one."))
         if first or last:
             values["range"] = ""
+        elif not values.get("range") and not values.get("q"):
+            values["range"] = values.get("begun", "")
         return values
 
 

@@ -150,10 +150,12 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 
 # --- providers --------------------------------------------------------------------------------
 
-REHEARSAL = env.bool("REHEARSAL", default=False)
+REHEARSAL = env.bool("REHEARSAL", default=env.bool("PROVIDER_PRIVATE_ADDRESSES", default=False))
 """
 Everything is practice: requests go to sandbox providers on this very machine and nowhere else, and
-every page says so. For training, the demo and the tests; never for an installation in use.
+every page says so. For training, the demo and the tests; never for an installation in use. Whoever
+asks for addresses on this machine by the name that names them (`PROVIDER_PRIVATE_ADDRESSES`) gets
+the same: there is no installation that reaches both.
 """
 PROVIDER_PACING = env.bool("PROVIDER_PACING", default=True)
 """False only for demo and tests: requests are not held to what the providers allow a minute."""

@@ -54,6 +54,14 @@ def test_what_must_not_be_is_refused_with_what_to_mend(
     assert says in done.stderr
 
 
+@pytest.mark.parametrize("name", ["REHEARSAL", "PROVIDER_PRIVATE_ADDRESSES"])
+def test_a_rehearsal_is_no_installation_to_deploy(name: str) -> None:
+    done = check("--deploy", "--fail-level", "WARNING", **{name: "true"})
+
+    assert done.returncode != 0
+    assert "no real provider can be reached" in done.stderr
+
+
 def test_the_sandbox_does_not_start_where_providers_must_be_public() -> None:
     clean = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     done = subprocess.run(

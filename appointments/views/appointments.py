@@ -44,7 +44,7 @@ from appointments.views.filters import (
 )
 from appointments.views.polling import knows, token_of
 from appointments.views.request import StaffRequest, is_background, see_other, wants_fragment
-from appointments.views.rows import Raw, Slice, days_of, look_of, slice_of, word_of
+from appointments.views.rows import Raw, Slice, days_of, empty_day, look_of, slice_of, word_of
 from appointments.views.saved import Saved
 from appointments.views.timeline import timeline
 from appointments.views.when import clock_elsewhere, day_nearness, day_title, when
@@ -73,17 +73,21 @@ MOST_RELATED = 40
 @require_safe
 @permission_required("appointments.view_appointment", raise_exception=True)
 def index(request: StaffRequest) -> HttpResponse:
-    """Show the appointments that the address asks for; those of today if it names no day."""
+    """Show the appointments that the address asks for; from today on if it names no day."""
     saved = Saved(request.user)
     if not request.GET and not request.htmx and (start := saved.start()):
         return redirect(start)
     accounts = Accounts.read()
     wanted, connections = Wanted.by(request.GET, accounts), accounts.used
     place = {name: request.GET[name] for name in ("after", "before") if request.GET.get(name)}
-    shown = slice_of(wanted.found(), **place)
-    if not place and (key := wanted.opens_after(shown)):
+    # A list that is open stays where it is while time goes by.
+    is_opened = not place and not is_background(request)
+    if is_opened and (key := wanted.opens_after()):
         place = {"after": key}
-        shown = slice_of(wanted.found(), **place)
+    shown = slice_of(wanted.found(), **place)
+    if is_opened and place and not shown.raw:  # The long day is over: nothing to open at.
+        place = {}
+        shown = slice_of(wanted.found())
     past = wanted.before_today(shown)
     is_silent = WorkerPulse.is_silent()
     running = running_batches()
@@ -152,6 +156,7 @@ def _list_context(
     place: Mapping[str, str],
 ) -> dict[str, Any]:
     form, kept, connections = wanted.form, wanted.kept, wanted.accounts.used
+    is_free_today = not place and _is_free_today(wanted, shown)
     may_cancel = request.user.has_perm("appointments.cancel_appointment")
     return {
         "form": form,
@@ -159,13 +164,16 @@ def _list_context(
         "filters": query_of(kept),
         "connections": [_connection_line(one) for one in connections.values()],
         "warnings": _warnings(connections.values()),
-        "days": days_of(
-            [*shown.raw, *past],
-            connections=connections,
-            may_cancel=may_cancel,
-            query=form.cleaned_data.get("q", ""),
-            filters=query_of(kept),
-        ),
+        "days": [
+            *([empty_day(timezone.localdate())] if is_free_today else []),
+            *days_of(
+                [*shown.raw, *past],
+                connections=connections,
+                may_cancel=may_cancel,
+                query=form.cleaned_data.get("q", ""),
+                filters=query_of(kept),
+            ),
+        ],
         "first_past_day": timezone.localdate(past[0]["sorts_at"]).isoformat() if past else "",
         "now_before": _now_before(shown.raw),
         "as_host": _as_host(wanted, shown),
@@ -207,6 +215,13 @@ def _as_host(wanted: Wanted, shown: Slice) -> str:
 
 def _all_days(kept: Mapping[str, str]) -> str:
     return address(without(kept, *DAYS) | {"range": Range.UPCOMING.value})
+
+
+def _is_free_today(wanted: Wanted, shown: Slice) -> bool:
+    """Whether a list from today on begins with a later day."""
+    is_open = not wanted.values.get("q") and wanted.span == Span.of_range(Range.UPCOMING)
+    first = next((timezone.localdate(one["sorts_at"]) for one in shown.raw), None)
+    return is_open and first not in (None, timezone.localdate())
 
 
 def _next_day(wanted: Wanted) -> dict[str, str] | None:

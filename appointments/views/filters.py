@@ -27,6 +27,7 @@ LONG_BEGUN = timedelta(hours=1)
 
 SEEN_AT_ONCE = 20
 """Rows that a large screen shows without scrolling."""
+
 MOST_BEFORE_TODAY = 10
 
 DAYS = ("range", "from", "to")
@@ -109,7 +110,7 @@ class Wanted:
     @cached_property
     def kept(self) -> dict[str, str]:
         """The filters that hold, as they stand in an address."""
-        names = (name for name in self.form.fields if name != "day")
+        names = (name for name in self.form.fields if name not in ("day", "begun"))
         return {name: str(value) for name in names if (value := self.values.get(name))}
 
     @cached_property
@@ -121,7 +122,7 @@ class Wanted:
         if last is not None:
             # Somebody who names only a last day in the past wants to see that day.
             return Span(first=min(timezone.localdate(), last), last=last)
-        return Span.of_range(usual_range(self.values))
+        return Span.of_range(self.values.get("range") or Range.UPCOMING)
 
     def found(self) -> AppointmentQuerySet:
         """The bookings of these days that the filters leave."""
@@ -132,22 +133,19 @@ class Wanted:
         found = self.of_any_day().from_day(span.first)
         return found.to_day(span.last) if span.last else found
 
-    def opens_after(self, shown: Slice) -> str:
+    def opens_after(self) -> str:
         """
         The key that a long day of today opens behind; empty if it opens at its beginning.
 
         What began long ago is then no longer what the desk looks for first.
         """
-        now, today = timezone.now(), timezone.localdate()
-        is_today = self.span == Span(first=today, last=today)
-        if not is_today or len(shown.raw) <= SEEN_AT_ONCE:
+        today = timezone.localdate()
+        if self.values.get("q") or self.span.first != today or self.span.last not in (None, today):
             return ""
-        found, since = self.found(), now - LONG_BEGUN
-        if not found.filter(sorts_at__gte=since).exists():
-            return ""  # All of it is over: behind the last one there is nothing to open at.
-        long_begun = found.filter(sorts_at__lt=since)
-        row = long_begun.order_by("-sorts_at", "-pk").values("sorts_at", "pk").first()
-        return key_of(dict(row)) if row else ""
+        long_begun = self.found().filter(sorts_at__lt=timezone.now() - LONG_BEGUN)
+        newest = long_begun.order_by("-sorts_at", "-pk").values("sorts_at", "pk")[:SEEN_AT_ONCE]
+        rows = [dict(row) for row in newest]
+        return key_of(rows[0]) if len(rows) == SEEN_AT_ONCE else ""
 
     def next_day(self) -> date | None:
         """The first day after these with anything that the filters leave."""
@@ -230,22 +228,13 @@ def without(kept: Mapping[str, str], *names: str) -> dict[str, str]:
     return {name: value for name, value in kept.items() if name not in names}
 
 
-def usual_range(kept: Mapping[str, Any]) -> str:
-    """
-    The range of an address that names no day: today, but for somebody who is searched for.
-
-    Who rings about an appointment is seldom booked for today.
-    """
-    return kept.get("range") or (Range.UPCOMING if kept.get("q") else Range.TODAY).value
-
-
 def query_of(kept: Mapping[str, str]) -> str:
     """
     *kept* as it follows the question mark; never empty.
 
     The bare address is somebody's start view, so the list without any filter needs a name.
     """
-    return urlencode(kept or {"range": usual_range(kept)})
+    return urlencode(kept or {"range": Range.UPCOMING.value})
 
 
 def address(kept: Mapping[str, str]) -> str:
@@ -293,7 +282,7 @@ def _days_in_words(query: Mapping[str, str]) -> str:
         return _("from %(day)s") % {"day": first}
     if last:
         return _("until %(day)s") % {"day": last}
-    return str(Range(usual_range(query)).label)
+    return str(Range(query.get("range") or Range.UPCOMING).label)
 
 
 def _day_in_words(day: str) -> str:

@@ -268,19 +268,28 @@ def days_of(
     maker = RowMaker(
         raw, connections=connections, may_cancel=may_cancel, query=query, filters=filters
     )
-    today = timezone.localdate()
     rows = ((maker.day(one), maker.row(one)) for one in raw)
     return [
-        Day(
-            day=day.isoformat(),
-            title=capfirst(day_title(day, today=today)),
-            nearness=day_nearness(day, today=today),
-            rows=of_day,
-            can_pick=any(row["can_cancel"] and not row["is_past"] for row in of_day),
-        )
+        {
+            **empty_day(day),
+            "rows": of_day,
+            "can_pick": any(row["can_cancel"] and not row["is_past"] for row in of_day),
+        }
         for day, group in groupby(rows, key=lambda pair: pair[0])
         for of_day in [[row for _, row in group]]
     ]
+
+
+def empty_day(day: date) -> Day:
+    """The heading of *day*, without rows."""
+    today = timezone.localdate()
+    return Day(
+        day=day.isoformat(),
+        title=capfirst(day_title(day, today=today)),
+        nearness=day_nearness(day, today=today),
+        rows=[],
+        can_pick=False,
+    )
 
 
 class RowMaker:

@@ -158,8 +158,8 @@ def test_the_list_full_failing_stale_and_hostile(eyes: Eyes, staff: User) -> Non
     # Below what an open menu covers.
     put(ask(next(one for one in rows[6:] if one.is_live), by=staff), State.UNKNOWN)
     SavedFilter.objects.create(user=staff, name="Mine " * 12, query={"status": "booked"})
-    eyes.visit("today", "/")
-    eyes.visit("list", "/?range=upcoming")
+    eyes.visit("today", "/?range=today")
+    eyes.visit("list", "/")
     eyes.visit("views", "/?range=week", then=lambda page: page.locator(".views summary").click())
     eyes.visit("help", "/?range=upcoming", then=_help)
     eyes.visit("hostile-page", row.get_absolute_url())

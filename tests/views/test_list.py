@@ -221,13 +221,27 @@ def noon() -> Iterator[None]:
 
 @pytest.mark.usefixtures("noon")
 def test_the_list_opens_with_today(web: Client, book: Book) -> None:
-    """Also what is over of it; the next day is one press away."""
+    """Also what is over of it, and goes on with the days behind it; pressing Today ends there."""
     book(3, starts_at=NOON - timedelta(minutes=45))
     book(1, starts_at=NOON + timedelta(days=1), connection=make_connection("meetergo", name="Two"))
 
-    assert names(text(web, "/")) == ["Person 0", "Person 1", "Person 2"]
-    assert len(names(text(web, "/?provider=meetergo"))) == 3
-    assert len(names(text(web, "/?range=upcoming"))) == 4
+    assert [len(names(text(web, address))) for address in ("/", "/?range=upcoming")] == [4, 4]
+    assert names(text(web, "/?range=today")) == ["Person 0", "Person 1", "Person 2"]
+    assert text(web, "/").count('class="free-day"') == 0
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_day_without_appointments_is_said_to_be_free(web: Client, book: Book) -> None:
+    """Only where today belongs to what is shown, and nobody is looked for."""
+    book(60, starts_at=NOON + timedelta(days=2))
+
+    page = text(web, "/")
+
+    assert re.search(r'24 November <span>Today</span></h2>\s*<p class="free-day">No app', page)
+    later = re.search(r'rel="next" href="(/[^"]*)"', page)
+    assert later is not None
+    for address in (html.unescape(later[1]), "/?from=2026-11-25", "/?q=person", "/?range=week"):
+        assert 'class="free-day"' not in text(web, address)
 
 
 def filters_form(page: str) -> str:
@@ -241,9 +255,11 @@ def test_a_search_that_begins_on_today_looks_through_all_coming_days(
     """Unless it is narrowed to today while it stands."""
     book(1, starts_at=NOON + timedelta(days=9))
 
-    for start in ("/", "/?range=today"):
-        assert 'name="range"' not in filters_form(text(web, start))
-    assert names(text(web, "/?q=person")) == ["Person 0"]
+    assert 'name="range"' not in filters_form(text(web, "/"))
+    assert 'name="begun" value="today"' in filters_form(text(web, "/?range=today"))
+    assert names(text(web, "/?q=person&begun=today")) == ["Person 0"]
+    assert names(text(web, "/?begun=today&status=booked")) == []
+    assert names(text(web, "/?status=booked")) == ["Person 0"]
     assert names(text(web, "/?q=person&range=today")) == []
     assert 'name="range" value="today"' in filters_form(text(web, "/?q=person&range=today"))
 
@@ -254,7 +270,7 @@ def test_an_empty_day_leads_to_the_next_one_with_appointments(web: Client, book:
     book(1, starts_at=NOON + timedelta(days=3), connection=make_connection("meetergo", name="Two"))
     link = '<a href="/?from=2026-11-25&amp;to=2026-11-25">Wednesday 25 November</a> (Tomorrow)'
 
-    assert link in text(web, "/")
+    assert link in text(web, "/?range=today")
     assert "Thursday 26 November</a>" not in text(web, "/?from=2026-11-25&to=2026-11-25")
     assert "Friday 27 November</a>." in text(web, "/?from=2026-11-26&to=2026-11-26")
     assert "The next day" not in text(web, "/?from=2026-11-28&to=2026-11-28")
@@ -262,7 +278,8 @@ def test_an_empty_day_leads_to_the_next_one_with_appointments(web: Client, book:
 
 
 @pytest.mark.usefixtures("noon")
-def test_a_long_day_opens_at_what_is_going_on(web: Client, book: Book) -> None:
+@pytest.mark.parametrize("start", ["/?range=today", "/?range=upcoming"])
+def test_a_long_day_opens_at_what_is_going_on(start: str, web: Client, book: Book) -> None:
     """Not at a page of what is over; that is one press back."""
     rows = book(180, starts_at=NOON - timedelta(hours=4))
     for number, row in enumerate(rows):
@@ -270,17 +287,18 @@ def test_a_long_day_opens_at_what_is_going_on(web: Client, book: Book) -> None:
         row.ends_at = row.starts_at + timedelta(minutes=4)
     Appointment.objects.bulk_update(rows, ["sorts_at", "starts_at", "ends_at"])
 
-    page = text(web, "/")
+    page = text(web, start)
 
     assert names(page)[0] == "Person 46"
-    earlier = re.search(r'rel="prev" href="(/\?before[^"]*)"', page)
+    earlier = re.search(r'rel="prev" href="(/\?[^"]*before[^"]*)"', page)
     assert earlier is not None
     before = names(text(web, html.unescape(earlier[1])))
     assert before == [f"Person {number}" for number in range(46)]
-    here = re.search(r'hx-get="(/\?after=[^"]*)"', page)
+    here = re.search(r'hx-get="(/\?[^"]*after=[^"]*)"', page)
     assert here is not None
-    assert names(text(web, here[1])) == names(page)
-    assert names(text(web, "/?range=upcoming"))[0] == "Person 0"
+    assert names(text(web, html.unescape(here[1]))) == names(page)
+    assert names(text(web, f"{start}&q=person"))[0] == "Person 0"
+    assert names(text(web, f"/?from={NOON.date()}"))[0] == "Person 46"
 
 
 @pytest.mark.usefixtures("noon")
@@ -292,7 +310,10 @@ def test_a_long_day_that_is_over_does_not_open_empty(web: Client, book: Book) ->
         row.ends_at = row.starts_at
     Appointment.objects.bulk_update(rows, ["sorts_at", "starts_at", "ends_at"])
 
-    assert names(text(web, "/"))[0] == "Person 0"
+    assert names(text(web, "/?range=today"))[0] == names(text(web, "/"))[0] == "Person 0"
+    book(1, starts_at=NOON + timedelta(days=1), connection=make_connection("meetergo", name="Two"))
+    assert names(text(web, "/")) == ["Person 0"]
+    assert "Earlier" in text(web, "/")
 
 
 @pytest.mark.parametrize(
@@ -339,12 +360,17 @@ def test_where_the_day_has_come_to_is_marked(web: Client, book: Book) -> None:
 
 @pytest.mark.usefixtures("noon")
 def test_a_day_that_fits_on_the_screen_opens_with_its_beginning(web: Client, book: Book) -> None:
-    rows = book(20, starts_at=NOON - timedelta(hours=4))
+    """And what has opened with it stays so, however much of it is over by and by."""
+    rows = book(24, starts_at=NOON - timedelta(hours=10, minutes=45))
+    Appointment.objects.filter(pk=rows[0].pk).delete()
+    page = text(web, "/")
+    assert names(page)[0] == "Person 1"
 
-    assert names(text(web, "/"))[0] == "Person 0"
-    Appointment.objects.filter(pk=rows[-1].pk).delete()
-    book(30, starts_at=NOON - timedelta(hours=4), connection=make_connection("meetergo", name="2"))
-    assert names(text(web, "/"))[0] != "Person 0"
+    book(1, starts_at=NOON - timedelta(hours=9), connection=make_connection("meetergo", name="2"))
+
+    assert names(text(web, "/"))[0] == "Person 20"
+    answer = web.get("/?range=upcoming", headers=POLL | {"X-Known": known(page)})
+    assert names(answer.content.decode())[0] == "Person 1"
 
 
 @pytest.mark.usefixtures("noon")
@@ -665,7 +691,7 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(
         page = web.get("/?range=upcoming").content.decode()
 
     assert page.count('class="row') >= 50
-    assert len(many) == len(few) <= 18
+    assert len(many) == len(few) <= 19
 
 
 def test_who_names_nobody_is_not_left_out_without_a_word(web: Client, book: Book) -> None:
