@@ -247,7 +247,7 @@ def _pills(
     form: FilterForm, kept: Mapping[str, str], connections: Mapping[int, Connection]
 ) -> list[dict[str, Any]]:
     """The filters beside the search, each with the address that removes it if it is set."""
-    names = [name for name in form.fields if name not in ("q", "range", "day")]
+    names = [name for name in form.fields if name in FilterForm.NAMES - {"q", "range"}]
     if not _shares_providers(connections) and not form["connection"].value():
         names.remove("connection")
     removed = {name: address(without(kept, name)) for name in kept}
@@ -469,6 +469,7 @@ def _what_else_can_be_done(
         and (replacement is None or bool(replacement.replaces_attendee) or replacement.is_undone),
         "replacement": replacement,
         "replacement_notice": rebooking_notice(replacement) if replacement else None,
+        "may_schedule": may,
     }
 
 

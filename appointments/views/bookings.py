@@ -100,9 +100,10 @@ def schedule(request: StaffRequest) -> HttpResponse:
         if one.capabilities.schedules
     ]
     replacing = _replacing(sent)
+    known = None if replacing else _known_person(sent.get("person", ""))
     asked = sent.get("connection", "")
     connection = next((one for one in connections if str(one.pk) == asked), None)
-    context: dict[str, Any] = {"connections": connections, "is_unknown": False}
+    context: dict[str, Any] = {"connections": connections, "is_unknown": False, "known": known}
     context |= _replaced(replacing, person=sent.get("person", ""))
     if connection is None or context.get("must_choose"):
         context |= {"is_unknown": bool(asked) and connection is None}
@@ -111,7 +112,12 @@ def schedule(request: StaffRequest) -> HttpResponse:
 
     context |= {"connection": connection, "warning": _warning(connection)}
     if request.method != "POST":
-        typed = _carried(replacing, connection) if replacing else {}
+        carried: dict[str, str] = {}
+        if replacing:
+            carried = _of_the_old_one(replacing, connection)
+        elif known:
+            carried = _of_person(known, connection)
+        typed = _taken(carried, connection)
         return _form_page(request, context, _form(connection, typed=typed), data=request.GET)
     if CHOOSE in request.POST or request.POST.get("do") == SHOW:
         return _slots_page(request, context, connection)
@@ -344,7 +350,7 @@ def _warning(connection: Connection) -> str:
 def _replacing(sent: Mapping[str, Any]) -> Replacing | None:
     """What the new appointment is to take the place of; None if nothing."""
     key = sent.get("replaces", "")
-    if not (key.isascii() and key.isdecimal() and len(key) < 19):
+    if not _is_key(key):
         return None
     found = Appointment.objects.select_related("connection__health").prefetch_related("attendees")
     appointment = get_object_or_404(found, pk=key)
@@ -376,29 +382,52 @@ def _replaced(replacing: Replacing | None, *, person: str) -> dict[str, Any]:
     return context
 
 
-def _carried(replacing: Replacing, connection: Connection) -> dict[str, str]:
-    """What is known of the person and the old appointment, as the new form takes it."""
+def _of_the_old_one(replacing: Replacing, connection: Connection) -> dict[str, str]:
+    """What is known of the person and the old appointment."""
     row = replacing.appointment
-    person = replacing.attendee or row.attendees.first() or Attendee()
-    carried = {
-        "title": row.title,
-        "name": person.name,
-        "email": person.email,
-        "phone": phone_link(person.phone),
-        "time_zone": person.time_zone,
-    }
+    person = replacing.attendee or row.attendees.first() or Attendee(appointment=row)
+    carried = _of_person(person, connection) | {"title": row.title}
     if row.connection_id == connection.pk:
         hosts = row.locator.get("host_ids", "").split(",")
         carried |= {
-            "customer_id": person.external_id,
             "service": row.locator.get("meeting_type_id") or row.locator.get("service_id", ""),
             "host": hosts[0] if len(hosts) == 1 else "",
             "branch": row.locator.get("branch_id", ""),
         }
+    return carried
+
+
+# --- for somebody who is known ----------------------------------------------------------------
+
+
+def _known_person(key: str) -> Attendee | None:
+    """Somebody of an earlier appointment, who is to get another one; None if there is none."""
+    if not _is_key(key):
+        return None
+    return Attendee.objects.select_related("appointment__connection").filter(pk=key).first()
+
+
+def _of_person(person: Attendee, connection: Connection) -> dict[str, str]:
+    is_there = person.appointment.connection_id == connection.pk
+    return {
+        "name": person.name,
+        "email": person.email,
+        "phone": phone_link(person.phone),
+        "time_zone": person.time_zone,
+        "customer_id": person.external_id if is_there else "",
+    }
+
+
+def _taken(carried: Mapping[str, str], connection: Connection) -> dict[str, str]:
+    """What of it the form of *connection* takes."""
     fields = {one.name: one for one in connection.capabilities.schedule_fields}
     return {
         name: value for name, value in carried.items() if value and _takes(fields.get(name), value)
     }
+
+
+def _is_key(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def _takes(field: ScheduleField | None, value: str) -> bool:

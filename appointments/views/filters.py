@@ -110,7 +110,7 @@ class Wanted:
     @cached_property
     def kept(self) -> dict[str, str]:
         """The filters that hold, as they stand in an address."""
-        names = (name for name in self.form.fields if name not in ("day", "begun"))
+        names = (name for name in self.form.fields if name in FilterForm.NAMES)
         return {name: str(value) for name in names if (value := self.values.get(name))}
 
     @cached_property

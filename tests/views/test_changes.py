@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 import time_machine
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -387,6 +387,58 @@ def test_taking_back_and_reading_again_are_posts(web: Client, asked: Booking) ->
 
     asked.refresh_from_db()
     assert asked.state == State.WITHDRAWN
+
+
+# --- another one for somebody who is known -----------------------------------------------------
+
+
+def test_somebody_known_is_booked_again_without_typing(
+    web: Client, book: Book, linde: Connection
+) -> None:
+    """Also of a group and of what is over; the old appointment stays as it is."""
+    people = tuple(
+        BookedAttendee(external_id=name, name=name, email=f"{name}@example.org")
+        for name in ("lena", "zoe")
+    )
+    (old,) = book(attendees=people, is_group=True, starts_at=timezone.now() - timedelta(days=3))
+    lena, zoe = old.attendees.all()
+    opened = shown(web.get(old.get_absolute_url()))
+    assert opened.count("Book another…") == 2
+    assert f'href="/schedule/?person={zoe.pk}"' in opened
+
+    choice = shown(web.get(f"/schedule/?person={lena.pk}"))
+    assert f'href="/schedule/?connection={linde.pk}&person={lena.pk}"' in choice
+    page = shown(web.get(f"/schedule/?connection={linde.pk}&person={lena.pk}"))
+
+    assert f'Another appointment for <a href="{old.get_absolute_url()}">lena</a>' in page
+    for value in ("lena", "lena@example.org"):
+        assert f'value="{value}"' in page
+    assert "In place of" not in page
+    fields = filled(linde, person=lena.pk, name="lena", email="lena@example.org")
+    ask_for(web, fields)
+    assert Booking.objects.get().replaces is None
+    old.refresh_from_db()
+    assert old.status == "booked"
+
+
+@pytest.mark.parametrize("person", ["999999", "x", "²", "-1", "9" * 40])
+def test_somebody_who_is_not_known_any_more_is_typed(
+    person: str, web: Client, linde: Connection
+) -> None:
+    answer = web.get(f"/schedule/?connection={linde.pk}&person={person}")
+
+    assert answer.status_code == 200
+    assert "Another appointment for" not in answer.content.decode()
+
+
+def test_who_may_not_schedule_is_not_led_there(book: Book) -> None:
+    looker = User.objects.create_user("looker", password="looker-pw")
+    looker.user_permissions.add(Permission.objects.get(codename="view_appointment"))
+    client = Client()
+    client.force_login(looker)
+    (row,) = book()
+
+    assert "Book another" not in shown(client.get(row.get_absolute_url()))
 
 
 # --- rebooking --------------------------------------------------------------------------------

@@ -225,6 +225,12 @@ def test_reviews(web: Client, book: Book, linde: Connection) -> None:
         read(web.post("/schedule/", again), data=typed)
 
 
+def test_another_one_for_somebody_known(web: Client, book: Book, linde: Connection) -> None:
+    (old,) = book()
+    read(web.get(old.get_absolute_url()))
+    read(web.get(f"/schedule/?connection={linde.pk}&person={old.attendees.get().pk}"))
+
+
 def test_confirming(web: Client, book: Book, colleague: User) -> None:
     connection = make_connection("mijnklantportaal", name="De Linde")
     (row,) = book(connection=connection, status=Status.PENDING)
