@@ -1,4 +1,4 @@
-"""Every sentence about booking, moving, confirming and rebooking; `wording.py` has the rest."""
+"""Every sentence about booking, moving, confirming and rebooking."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from appointments.booking_forms import SCHEDULE_LABELS, branch_words
 from appointments.codes import in_words
+from appointments.connection_wording import failure
 from appointments.days import day_long, day_short, hours, moment_short, place, weekday
 from appointments.domain import Facts, Informs, ScheduleRequest
-from appointments.forms import SCHEDULE_LABELS, branch_words
 from appointments.models import (
     Appointment,
     Booking,
@@ -28,6 +29,7 @@ from appointments.models.bookings import (
     BookingEventKind,
     BookingState,
 )
+from appointments.phrases import Notice, Outcome, clock, moment, person, when_short
 from appointments.services.asked import Offered
 from appointments.services.clash import Clash
 from appointments.services.facts import booking_of
@@ -36,17 +38,7 @@ from appointments.services.schedule import (
     BookingConflict,
     BookingConflictKind,
 )
-from appointments.wording import (
-    Notice,
-    Outcome,
-    cancellation_open,
-    change_open,
-    clock,
-    failure,
-    moment,
-    person,
-    when_short,
-)
+from appointments.wording import cancellation_open, change_open
 
 
 def booking_title(booking: Booking) -> str:

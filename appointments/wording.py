@@ -1,5 +1,5 @@
 """
-Every sentence about an outcome, in one place.
+Every sentence about a cancellation, in one place.
 
 A sentence never says more than is known: "cancelled" only where the provider said so or shows it,
 "nothing was sent" only where that is certain, and "we do not know" where we do not. Provider words
@@ -9,7 +9,6 @@ are never part of a sentence; pages show them in a fold-out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,8 +20,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from appointments.codes import in_words
-from appointments.days import day_month, day_short, moment_short
+from appointments.connection_wording import failure
 from appointments.domain import (
     CancellationPolicy,
     Change,
@@ -39,44 +37,25 @@ from appointments.models import (
     Booking,
     Cancellation,
     CancellationEvent,
-    Connection,
 )
 from appointments.models.appointments import name_of
-from appointments.models.bookings import (
-    UNSETTLED_BOOKINGS,
-)
+from appointments.models.bookings import UNSETTLED_BOOKINGS
 from appointments.models.cancellations import UNSETTLED, Event, State, Verdict
-from appointments.models.connections import WARN_BEFORE_EXPIRY
+from appointments.phrases import (
+    JUST,
+    Notice,
+    Outcome,
+    at,
+    clock,
+    day_of,
+    moment,
+    person,
+    when_short,
+)
 from appointments.services.batch import EMAIL_MISSING, OVER, Progress
 from appointments.services.cancel import Conflict, ConflictKind
 from appointments.services.facts import facts_of
 from appointments.services.lanes import COOLING_OFF, QUEUED, is_held
-from appointments.services.limits import Usage
-
-JUST = timedelta(minutes=1)
-"""How long ago something can have happened that people call "just" now."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What staff read about one cancellation or booking."""
-
-    title: str
-    sentence: str
-    step: str
-    """What to do next; empty if nothing."""
-    tone: str
-    """`good`, `neutral`, `bad`, `waiting` or `alarm`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Notice:
-    sentence: str
-    tone: str
-    """`info`, `warning` or `bad`."""
-    read_now: int | None = None
-    """Key of the connection that may be read at once, instead of when its pause is over."""
-
 
 # --- outcome of a cancellation ----------------------------------------------------------------
 
@@ -474,13 +453,13 @@ def who_is_told(appointment: Appointment) -> str:
 
 def cancelled_with_earlier(earlier: Cancellation) -> str:
     """Who took a later occurrence away, and with which: `by Anna de Boer, with Mon 30 Nov`."""
-    values = {"name": person(earlier.requested_by), "day": _day_of(earlier.appointment)}
+    values = {"name": person(earlier.requested_by), "day": day_of(earlier.appointment)}
     return _("by %(name)s, with %(day)s") % values
 
 
 def with_earlier(earlier: Cancellation) -> str:
     """The same for the timeline, which names the person by itself."""
-    return _("Cancelled with %(day)s and all later ones") % {"day": _day_of(earlier.appointment)}
+    return _("Cancelled with %(day)s and all later ones") % {"day": day_of(earlier.appointment)}
 
 
 def silence(cancellation: Cancellation) -> str:
@@ -495,6 +474,23 @@ def silence(cancellation: Cancellation) -> str:
         case _:
             what = _("Nothing is checked until it is back.")
     return _("The worker is not running. %(what)s Tell an administrator.") % {"what": what}
+
+
+def waiting_for_people(count: int) -> Notice:
+    """An alarm about outcomes that wait for somebody for too long."""
+    return Notice(
+        sentence=ngettext(
+            "%(count)d outcome has waited for a person for more than an hour.",
+            "%(count)d outcomes have waited for a person for more than an hour.",
+            count,
+        )
+        % {"count": count},
+        tone="bad",
+    )
+
+
+def _provider(cancellation: Cancellation) -> dict[str, str]:
+    return {"provider": cancellation.connection.provider_label}
 
 
 # --- before the click -------------------------------------------------------------------------
@@ -530,7 +526,7 @@ def later_known(later: Sequence[Appointment]) -> str:
     """How many later occurrences our copy has, and the first days of them."""
     if not later:
         return _("We know of no later ones.")
-    days = ", ".join(_day_of(one) for one in later[:LATER_NAMED])
+    days = ", ".join(day_of(one) for one in later[:LATER_NAMED])
     if len(later) > LATER_NAMED:
         days = f"{days}, …"
     return ngettext(
@@ -968,169 +964,6 @@ def pause_sentence(lane: BatchLane, *, is_unclear: bool) -> str:
     }[lane.paused_why] % provider
 
 
-# --- connections ------------------------------------------------------------------------------
-
-_FAILURES: Mapping[str, Promise | str] = {
-    "credentials": gettext_lazy("%(provider)s does not accept our key."),
-    "access_denied": gettext_lazy("Our key may not do this at %(provider)s."),
-    "rate_limited": gettext_lazy("%(provider)s is busy."),
-    "held_up": gettext_lazy("The portal itself was held up for too long before it could send."),
-    "own_limit": gettext_lazy(
-        "%(provider)s allows only so many requests a minute, and they are used up for now."
-    ),
-    "quota": gettext_lazy("The account at %(provider)s is used up for now."),
-    "connection": gettext_lazy("%(provider)s cannot be reached."),
-    "deadline": gettext_lazy("%(provider)s does not answer in time."),
-    "name_lookup": gettext_lazy("The address of %(provider)s cannot be found."),
-    "tls": gettext_lazy("The secure connection to %(provider)s cannot be made."),
-    "wrong_address": gettext_lazy(
-        "The address of %(provider)s leads where this installation must not send anything."
-    ),
-    "unreadable": gettext_lazy("%(provider)s cannot be read at the moment."),
-    "server_fault": gettext_lazy(
-        "%(provider)s has a fault on its side. It is read again by itself."
-    ),
-    "lifetime_over": gettext_lazy("It waited too long to be sent."),
-    "suspicious": gettext_lazy("The list of %(provider)s looks incomplete and was not believed."),
-    "interrupted": gettext_lazy("The last refresh was interrupted."),
-    "cannot_decrypt": gettext_lazy("The stored key of %(provider)s cannot be read here."),
-    "switched_off": gettext_lazy("The connection to %(provider)s is switched off."),
-    "service_unknown": gettext_lazy("%(provider)s needs to know what is to be booked."),
-    "host_unknown": gettext_lazy("%(provider)s needs to know with whom."),
-    "host_elsewhere": gettext_lazy(
-        "Whom you chose cannot be booked for this at %(provider)s, so nothing was asked for."
-    ),
-    "session_missing": gettext_lazy("%(provider)s needs one of its windows."),
-    "nothing_to_move": gettext_lazy("It is at this time already."),
-    "not_permitted": gettext_lazy("Whoever asked for it may not do this any more."),
-    "email_missing": gettext_lazy("%(provider)s needs the address it was booked with."),
-    "case_unknown": gettext_lazy("%(provider)s did not tell which case this belongs to."),
-    "internal": gettext_lazy("Something in the portal itself failed."),
-}
-
-
-def failure(code: str, provider: str) -> str:
-    """One sentence about a failing provider, from the code of the error."""
-    sentence = _FAILURES.get(code, gettext_lazy("%(provider)s answers in a way we do not know."))
-    return str(sentence) % {"provider": provider}
-
-
-def freshness(connection: Connection, *, now: datetime | None = None) -> str:
-    """How old our copy of a connection is, or since when it fails."""
-    health = getattr(connection, "health", None)
-    if health is not None and health.failing_since is not None:
-        return _("failing since %(time)s") % {"time": moment(health.failing_since)}
-    if health is None or health.read_at is None:
-        return _("not read yet")
-    return _("read %(age)s ago") % {"age": age((now or timezone.now()) - health.read_at)}
-
-
-def failing_notice(connection: Connection, *, now: datetime | None = None) -> Notice | None:
-    """Since when and why a connection cannot be read, and when it is tried again; None if it can"""
-    health = getattr(connection, "health", None)
-    if health is None or health.failing_since is None:
-        return None
-    sentence = _("%(connection)s: %(cause)s %(since)s.") % {
-        "connection": connection.name,
-        "cause": failure(health.failure, connection.provider_label),
-        "since": capfirst(freshness(connection)),
-    }
-    if health.read_at is not None:
-        # Whoever cancels is not misled by it: the dialog reads the booking anew.
-        shown = _("The list shows how it was at %(time)s.") % {"time": moment(health.read_at)}
-        sentence = f"{sentence} {shown}"
-    if health.next_sync_at <= (now or timezone.now()):
-        again = _("It is being tried again.")
-        return Notice(sentence=f"{sentence} {again}", tone="bad")
-    again = _("Next try at %(time)s.") % {"time": moment(health.next_sync_at)}
-    return Notice(sentence=f"{sentence} {again}", tone="bad", read_now=connection.pk)
-
-
-def read_moment(connection: Connection) -> str:
-    """When *connection* was read, for paper: `read Sat 21 Nov at 10:42`."""
-    health = getattr(connection, "health", None)
-    if health is None or health.read_at is None:
-        return _("never read")
-    local = timezone.localtime(health.read_at)
-    values = {"day": day_short(local), "time": f"{local:%H:%M:%S}"}
-    said = _("as read on %(day)s at %(time)s") % values
-    if not health.is_failing:
-        return said
-    return _("%(read)s, failing since %(since)s") % {
-        "read": said,
-        "since": moment(health.failing_since),
-    }
-
-
-def waiting_for_people(count: int) -> Notice:
-    """An alarm about outcomes that wait for somebody for too long."""
-    return Notice(
-        sentence=ngettext(
-            "%(count)d outcome has waited for a person for more than an hour.",
-            "%(count)d outcomes have waited for a person for more than an hour.",
-            count,
-        )
-        % {"count": count},
-        tone="bad",
-    )
-
-
-def quota_used(usage: Usage) -> str:
-    """How many requests were made today, and of how many."""
-    if usage.quota is None:
-        return str(usage.used)
-    return _("%(used)d of %(quota)d") % {"used": usage.used, "quota": usage.quota}
-
-
-def quota_notice(connection: Connection, usage: Usage) -> Notice | None:
-    """A warning when a day's requests run out; they begin anew at midnight UTC."""
-    if usage.quota is None or usage.left_for_sync:
-        return None
-    values = {
-        "name": connection.name,
-        "used": quota_used(usage),
-        "provider": connection.provider_label,
-    }
-    if usage.used < usage.quota:
-        return Notice(
-            sentence=_(
-                "%(name)s: %(used)s requests of today are used. The rest is kept for cancelling, "
-                "so its list is not refreshed before midnight UTC."
-            )
-            % values,
-            tone="warning",
-        )
-    return Notice(
-        sentence=_(
-            "%(name)s: all requests of today are used (%(used)s). %(provider)s may refuse "
-            "everything until midnight UTC."
-        )
-        % values,
-        tone="bad",
-    )
-
-
-def expiry_notice(connection: Connection) -> Notice | None:
-    """A warning before a key ends, from two weeks ahead."""
-    today = timezone.localdate()
-    ends = connection.credentials_expire_on
-    if ends is None or not connection.expires_within(WARN_BEFORE_EXPIRY, today=today):
-        return None
-    days = (ends - today).days
-    values = {"name": connection.name, "date": day_month(ends), "days": days}
-    if days < 0:
-        return Notice(sentence=_("The key of %(name)s ended on %(date)s.") % values, tone="bad")
-    return Notice(
-        sentence=ngettext(
-            "The key of %(name)s ends on %(date)s, in %(days)d day.",
-            "The key of %(name)s ends on %(date)s, in %(days)d days.",
-            days,
-        )
-        % values,
-        tone="warning",
-    )
-
-
 # --- history ----------------------------------------------------------------------------------
 
 _EVENTS: Mapping[Event, Promise] = {
@@ -1187,110 +1020,3 @@ def in_a_word(cancellation: Cancellation) -> str:
     if cancellation.contradicted_at is not None:
         return _("Contradicted")
     return str(_IN_A_WORD[State(cancellation.state)])
-
-
-# --- small words ------------------------------------------------------------------------------
-
-
-def _provider(cancellation: Cancellation) -> dict[str, str]:
-    return {"provider": cancellation.connection.provider_label}
-
-
-def person(user: object) -> str:
-    """A member of staff by name, or by login where no name is known."""
-    name = getattr(user, "get_full_name", str)()
-    return name or getattr(user, "username", "") or _("somebody")
-
-
-def clock(when: datetime | None, *, seconds: bool = False) -> str:
-    return f"{timezone.localtime(when):{'%H:%M:%S' if seconds else '%H:%M'}}" if when else "-"
-
-
-def at(when: datetime | None) -> str:
-    """`at 10:42`, with the day before it if it was another one."""
-    if when is None:
-        return ""
-    local = timezone.localtime(when)
-    if local.date() == timezone.localdate():
-        return _("at %(time)s") % {"time": f"{local:%H:%M}"}
-    return _("on %(day)s at %(time)s") % {
-        "day": day_short(local),
-        "time": f"{local:%H:%M}",
-    }
-
-
-def moment(when: datetime | None) -> str:
-    if when is None:
-        return "-"
-    local = timezone.localtime(when)
-    if local.date() == timezone.localdate():
-        return f"{local:%H:%M}"
-    return f"{day_short(local)} {local:%H:%M}"
-
-
-def when_short(appointment: Appointment) -> str:
-    """Day and time of a booking, or day and session where there is no time."""
-    if appointment.starts_at is not None:
-        return moment_short(timezone.localtime(appointment.starts_at))
-    day = day_short(appointment.day) if appointment.day else ""
-    lane = (in_words(appointment.session), appointment.batch)
-    return ", ".join(part for part in (day, *lane) if part)
-
-
-def _day_of(appointment: Appointment) -> str:
-    """The day of a booking on the clock of the desk: `Mon 30 Nov`."""
-    if appointment.starts_at is not None:
-        return day_short(timezone.localtime(appointment.starts_at))
-    return day_short(appointment.day) if appointment.day else ""
-
-
-def age(period: timedelta) -> str:
-    """A period in its largest whole unit: `40 s`, `3 min`, `2 h`, `4 d`."""
-    seconds = max(0, int(period.total_seconds()))
-    size, text = next(one for one in _ages() if max(seconds, 1) >= one[0])
-    return text % {"count": seconds // size}
-
-
-def _ages() -> list[tuple[int, str]]:
-    """Seconds of each unit, the largest first, and how a count of it is written."""
-    return [
-        (86400, _("%(count)s d")),
-        (3600, _("%(count)s h")),
-        (60, _("%(count)s min")),
-        (1, _("%(count)s s")),
-    ]
-
-
-def script_words() -> dict[str, Any]:
-    """
-    What the script in the page says; `{}` stands for what it fills in, in that order.
-
-    Where a number counts, the words for one and for more: no language here needs a third form.
-    """
-    return {
-        "session": _(
-            "Your session has ended. Nothing was sent, and your text is still here. {}, "
-            "then press the button again."
-        ),
-        "login": _("Log in in a new tab"),
-        "forbidden": _(
-            "You may not do this. Ask an administrator of the portal. Nothing was sent."
-        ),
-        "missing": _("This does not exist any more. Nothing was sent."),
-        "failed": _(
-            "The portal itself failed. You can press the button again: it is carried out once, "
-            "however often it arrives."
-        ),
-        "offline": _(
-            "The portal cannot be reached. Your text is still here; press the button again when "
-            "the connection is back. It is carried out once, however often it arrives."
-        ),
-        "close": _("Close"),
-        "copied": _("Copied"),
-        "length": _("{} of {}"),
-        "chosen": [ngettext("{} chosen", "{} chosen", count) for count in (1, 2)],
-        "elsewhere": _("{}, {} of them not on this page"),
-        "appointments": [ngettext("{} appointment", "{} appointments", count) for count in (1, 2)],
-        "read": _("read %(age)s ago") % {"age": "{}"},
-        "ages": [(size, text % {"count": "{}"}) for size, text in _ages()],
-    }

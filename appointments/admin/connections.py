@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from appointments.admin.looking import LookOnly, column, titled
+from appointments.connection_wording import failing_notice, failure, freshness, quota_used
 from appointments.forms import DayInput
 from appointments.models import Connection, SyncRun
 from appointments.models.connections import WARN_BEFORE_EXPIRY
@@ -25,7 +26,6 @@ from appointments.providers.registry import PROVIDERS
 from appointments.services import connect as connecting
 from appointments.services import limits
 from appointments.services.sync import sync_soon
-from appointments.wording import failing_notice, failure, freshness, quota_used
 
 TESTED_AT_ONCE = 10
 """Somebody waits for the page, and a provider may take its time."""

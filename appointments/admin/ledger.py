@@ -36,17 +36,15 @@ from appointments.models import (
     ConcernedPerson,
     ProviderCall,
 )
+from appointments.phrases import Outcome, person, when_short
 from appointments.services.batch import has_unclear
 from appointments.wording import (
-    Outcome,
     event_sentence,
     exclusion,
     in_a_word,
     outcome,
     pause_sentence,
-    person,
     scope_words,
-    when_short,
 )
 
 CONNECTION = gettext_lazy("Connection")

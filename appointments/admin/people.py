@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from appointments.admin.looking import LookOnly, column
 from appointments.models import CalendarFeed
-from appointments.wording import person
+from appointments.phrases import person
 
 # --- what somebody may do ---------------------------------------------------------------------
 

@@ -177,7 +177,7 @@ class ConnectionHealth(models.Model):
     """Start of the newest listing that was read to its end."""
     failing_since = models.DateTimeField(null=True)
     failure = models.CharField(max_length=60, blank=True)
-    """Code of the newest failure; `wording.py` has the sentence."""
+    """Code of the newest failure; `connection_wording.py` has the sentence."""
     failures = models.PositiveIntegerField(default=0)
     """In a row."""
     next_sync_at = models.DateTimeField(default=timezone.now)

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from appointments import days
 from appointments.codes import in_words
 from appointments.models import Booking, Cancellation
-from appointments.wording import person, script_words
+from appointments.phrases import person, script_words
 
 register = template.Library()
 register.simple_tag(script_words)

@@ -26,6 +26,7 @@ from appointments.forms import ActivityForm
 from appointments.models import Appointment, Booking, Cancellation, Connection, WorkerPulse
 from appointments.models.appointments import day_start
 from appointments.models.cancellations import State
+from appointments.phrases import age, person, when_short
 from appointments.providers.registry import PROVIDERS
 from appointments.services.batch import latest
 from appointments.views.appointments import facts
@@ -35,14 +36,7 @@ from appointments.views.cancellations import MAY_VIEW, state_context
 from appointments.views.files import csv_stream
 from appointments.views.request import StaffRequest
 from appointments.views.rows import CHUNK
-from appointments.wording import (
-    age,
-    in_a_word,
-    person,
-    scope_words,
-    state_choices,
-    when_short,
-)
+from appointments.wording import in_a_word, scope_words, state_choices
 
 PAGE_SIZE = 50
 LONGEST_LIST = 200

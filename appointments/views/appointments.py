@@ -19,10 +19,18 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.booking_wording import rebooking_notice
+from appointments.connection_wording import (
+    expiry_notice,
+    failing_notice,
+    freshness,
+    quota_notice,
+    quota_used,
+)
 from appointments.days import day_short
 from appointments.domain import LIVE
 from appointments.forms import FilterForm, Range, TagForm
 from appointments.models import Appointment, Booking, Cancellation, Connection, WorkerPulse
+from appointments.phrases import Notice
 from appointments.providers.registry import PROVIDERS
 from appointments.services import limits
 from appointments.services.batch import running as running_batches
@@ -48,18 +56,7 @@ from appointments.views.rows import Raw, Slice, days_of, empty_day, look_of, sli
 from appointments.views.saved import Saved
 from appointments.views.timeline import timeline
 from appointments.views.when import clock_elsewhere, day_nearness, day_title, when
-from appointments.wording import (
-    Notice,
-    change_open,
-    conflict,
-    expiry_notice,
-    failing_notice,
-    freshness,
-    policy_notice,
-    quota_notice,
-    quota_used,
-    waiting_for_people,
-)
+from appointments.wording import change_open, conflict, policy_notice, waiting_for_people
 
 Kind = Booking.Kind
 LOOKED_BACK = timedelta(days=90)

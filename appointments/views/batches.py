@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
+from appointments.connection_wording import failing_notice
 from appointments.domain import LIVE
 from appointments.forms import BatchForm, keys_of
 from appointments.models import (
@@ -29,6 +30,7 @@ from appointments.models import (
     ReasonPreset,
 )
 from appointments.models.cancellations import FAILED, UNSETTLED, State, Verdict
+from appointments.phrases import moment, person, when_short
 from appointments.services import batch as batches
 from appointments.services.batch import Line, Progress
 from appointments.services.calls import (
@@ -52,14 +54,10 @@ from appointments.wording import (
     batch_notice,
     batch_told,
     exclusion,
-    failing_notice,
-    moment,
     outcome,
     pause_sentence,
-    person,
     policy_notice,
     queued_title,
-    when_short,
 )
 
 MOST_OVER = 50

@@ -25,6 +25,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from appointments.booking_forms import ScheduleForm
 from appointments.booking_wording import (
     asked_time,
     booking_conflict,
@@ -38,8 +39,9 @@ from appointments.booking_wording import (
     when_asked,
     wish_words,
 )
+from appointments.connection_wording import failure
 from appointments.domain import ScheduleField, ScheduleRequest
-from appointments.forms import ScheduleForm, VerdictForm
+from appointments.forms import VerdictForm
 from appointments.models import (
     Appointment,
     Attendee,
@@ -76,7 +78,6 @@ from appointments.views.polling import interval, knows, token_of
 from appointments.views.request import StaffRequest, see_other, wants_fragment
 from appointments.views.slots import CHOOSE, SHOW, chosen, slot_words, slots_form, wanted
 from appointments.views.timeline import of_booking
-from appointments.wording import failure
 
 CHANGE, BOOK = "change", "book"
 """What the buttons of the review ask for; a form sent without either asks for the review."""

@@ -24,6 +24,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.booking_wording import rebooking_notice
+from appointments.connection_wording import failure, freshness
 from appointments.domain import Scope, Status
 from appointments.forms import EVERYBODY, FOLLOWING, THIS, CancellationForm, VerdictForm
 from appointments.models import (
@@ -36,6 +37,7 @@ from appointments.models import (
 )
 from appointments.models.appointments import and_others
 from appointments.models.cancellations import FAILED, State, Verdict
+from appointments.phrases import Notice
 from appointments.services.calls import booked_as, other_numbers
 from appointments.services.cancel import (
     Conflict,
@@ -61,14 +63,11 @@ from appointments.views.polling import STEADY, interval, knows, token_of
 from appointments.views.request import StaffRequest, see_other, wants_fragment
 from appointments.views.timeline import of_cancellation
 from appointments.wording import (
-    Notice,
     change_sentence,
     consequence,
     cooling_off,
     email_of_case,
     email_source,
-    failure,
-    freshness,
     is_declined,
     later_known,
     policy_notice,

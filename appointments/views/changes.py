@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from appointments.booking_forms import ConfirmForm, MoveForm
 from appointments.booking_wording import (
     booking_conflict,
     clash_sentence,
@@ -18,8 +19,8 @@ from appointments.booking_wording import (
     move_consequence,
 )
 from appointments.codes import in_words
+from appointments.connection_wording import freshness
 from appointments.domain import Slot
-from appointments.forms import ConfirmForm, MoveForm
 from appointments.models import Appointment, Booking
 from appointments.services.clash import clashes, planned_move
 from appointments.services.schedule import (
@@ -34,7 +35,6 @@ from appointments.views.bookings import MAY_SCHEDULE
 from appointments.views.request import StaffRequest, see_other
 from appointments.views.slots import SHOW, chosen, slot_words, slots_form, wanted
 from appointments.views.when import day_title, when
-from appointments.wording import freshness
 
 MOVE = "move"
 """What the button asks for that moves: all others only show."""

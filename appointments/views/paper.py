@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
+from appointments.connection_wording import read_moment
 from appointments.models import Connection
 from appointments.models.appointments import AppointmentQuerySet
 from appointments.models.appointments import name_of as called
@@ -29,7 +30,6 @@ from appointments.views.filters import (
 from appointments.views.request import StaffRequest
 from appointments.views.rows import Raw, Row, RowMaker, all_of
 from appointments.views.when import day_title
-from appointments.wording import read_moment
 
 MAY_VIEW = "appointments.view_appointment"
 

@@ -35,11 +35,11 @@ from appointments.models import (
 from appointments.models.appointments import AppointmentQuerySet, is_sought
 from appointments.models.bookings import UNSETTLED_BOOKINGS
 from appointments.models.cancellations import OPEN, UNSETTLED, State, Verdict
+from appointments.phrases import person as name_of
 from appointments.services.trace import cancelled_with
 from appointments.views.polling import token_of
 from appointments.views.when import day_nearness, day_title, moment_or_lane
 from appointments.wording import cancelled_with_earlier
-from appointments.wording import person as name_of
 
 PAGE_SIZE = 50
 CHUNK = 500

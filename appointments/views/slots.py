@@ -13,14 +13,15 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import ngettext
 
+from appointments.booking_forms import SlotField, SlotsForm, branch_words
 from appointments.codes import in_words
+from appointments.connection_wording import failure
 from appointments.days import weekday
 from appointments.domain import Slot
-from appointments.forms import SlotField, SlotsForm, branch_words
 from appointments.models import Connection
+from appointments.phrases import clock
 from appointments.services.slots import FreeSlots, days_at_once, start_in
 from appointments.views.when import day_nearness, day_title
-from appointments.wording import clock, failure
 
 SHOW, CHOOSE = "slots", "pick"
 """What the buttons ask for: `do=slots` shows the free ones, `pick=...` chooses one."""

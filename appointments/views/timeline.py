@@ -13,13 +13,9 @@ from appointments.domain import Status
 from appointments.models import Appointment, Booking, Cancellation, ProviderAnswer, ProviderCall
 from appointments.models.bookings import BookingEventKind
 from appointments.models.cancellations import AnswerKind, Event
+from appointments.phrases import person
 from appointments.services.trace import cancelled_with
-from appointments.wording import (
-    event_sentence,
-    person,
-    scope_words,
-    with_earlier,
-)
+from appointments.wording import event_sentence, scope_words, with_earlier
 
 _SHOWN_AS_CALLS = frozenset({Event.CLAIMED})
 """Steps that the call itself tells better."""

@@ -25,9 +25,7 @@ from tests.faults.course import (
     known,
     short_writes,
 )
-from tests.faults.matrix import (
-    all_cases,
-)
+from tests.faults.matrix import all_cases
 from tests.faults.rude import RudeServer
 from tests.faults.rules import (
     CONFIRMED,

@@ -24,9 +24,7 @@ from tests.faults.course import (
     short_reads,
     short_writes,
 )
-from tests.faults.matrix import (
-    all_cases,
-)
+from tests.faults.matrix import all_cases
 from tests.faults.rude import Refuses, RudeServer
 from tests.faults.rules import (
     BUSY_BEFORE,

@@ -10,12 +10,13 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from appointments.connection_wording import freshness
 from appointments.domain import Status
 from appointments.models import Appointment, Connection, ConnectionHealth, SyncRun
 from appointments.models.cancellations import State
 from appointments.providers import base
 from appointments.services.sync import sync
-from appointments.wording import freshness, outcome
+from appointments.wording import outcome
 from tests.desk import SLUGS, Desk
 from tests.faults.course import every_case, known, short_reads
 from tests.faults.matrix import (

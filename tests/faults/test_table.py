@@ -13,9 +13,7 @@ from appointments.providers.transport import WRITE_DEADLINE
 from appointments.services import lanes, limits, reconcile, send
 from tests.desk import SLUGS, Desk
 from tests.faults import matrix, readme, rules
-from tests.faults.matrix import (
-    CHAPTERS,
-)
+from tests.faults.matrix import CHAPTERS
 from tests.faults.rules import (
     FAILS,
     NOT_BELIEVED,

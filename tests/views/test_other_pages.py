@@ -16,8 +16,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from appointments.booking_forms import ScheduleForm
 from appointments.domain import BookedAttendee
-from appointments.forms import ScheduleForm
 from appointments.models import Appointment, Booking, Cancellation, Connection, WorkerPulse
 from appointments.services.schedule import offers
 from tests.desk import Desk

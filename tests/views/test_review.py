@@ -16,8 +16,8 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
+from appointments.booking_forms import ScheduleForm, SlotField
 from appointments.domain import Service
-from appointments.forms import ScheduleForm, SlotField
 from appointments.models import Appointment, Booking, Connection
 from appointments.services.records import store
 from appointments.services.schedule import Offers, offers

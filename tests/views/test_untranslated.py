@@ -12,6 +12,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
+from appointments.connection_wording import _FAILURES
 from appointments.domain import BookedAttendee, CancellationPolicy, Refusal, Scope, Status
 from appointments.models import (
     Appointment,
@@ -37,7 +38,7 @@ from appointments.services.cancel import Conflict, ConflictKind, Wish, ask_to_ca
 from appointments.services.facts import facts_of
 from appointments.services.limits import utc_day
 from appointments.services.records import store
-from appointments.wording import _FAILURES, conflict, exclusion
+from appointments.wording import conflict, exclusion
 from tests.desk import SLUGS, Desk
 from tests.services.test_batch import several, work
 from tests.views.brackets import outside, speak_in_brackets, untranslated

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 
+from appointments.connection_wording import failure
 from appointments.models import Connection, SyncRun
 from appointments.services.sync import sync
-from appointments.wording import failure
 
 
 class Command(BaseCommand):
