@@ -12,9 +12,10 @@ class AppointmentsConfig(AppConfig):
 
     def ready(self) -> None:
         from appointments import checks, languages, roles
-        from appointments.models import ledger_triggers
+        from appointments.models import ledger_triggers, search_index
 
         checks.register_all()
         post_migrate.connect(ledger_triggers.create_after_migrate, sender=self)
+        post_migrate.connect(search_index.create_after_migrate, sender=self)
         post_migrate.connect(roles.make_groups, sender=self)
         user_logged_in.connect(languages.recall, dispatch_uid="language")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -23,6 +23,7 @@ from appointments.domain import (
     Capabilities,
     Status,
 )
+from appointments.models import search_index
 from appointments.models.connections import Connection
 from appointments.providers.registry import PROVIDERS
 
@@ -54,6 +55,14 @@ def is_sought(query: str, *, name: str, email: str, phone: str) -> bool:
     return by_number or (bool(words) and all(word in text for word in words))
 
 
+def holds(any_of: Sequence[Sequence[str]], *, column: search_index.Column = "search") -> Q:
+    """That *column* holds all texts of one of *any_of*; without any, nothing is asked."""
+    found = Q()
+    for texts in any_of:
+        found |= Q(*(Q((f"{column}__contains", text)) for text in texts))
+    return found
+
+
 class AppointmentQuerySet(models.QuerySet["Appointment"]):
     """Named questions about bookings. Every list is in the order of `sorts_at`, `pk`."""
 
@@ -65,19 +74,25 @@ class AppointmentQuerySet(models.QuerySet["Appointment"]):
 
     def with_host(self, fragment: str) -> AppointmentQuerySet:
         """Bookings with *fragment* in the host's name, or in the one that was noted here."""
-        return self.filter(host_search__contains=fold(fragment))
+        return self.holding([[fold(fragment)]], column="host_search")
 
     def matching(self, query: str) -> AppointmentQuerySet:
         """Bookings with every word of *query* in name, e-mail, phone, reference or id."""
-        words = Q()
         query = query.replace("(0)", "")
-        for word in fold(query).replace(",", " ").split():
-            # As the list prints it in front of a reference.
-            if word != "ref.":
-                words &= Q(search__contains=word)
+        words = fold(query).replace(",", " ").split()
+        # As the list prints it in front of a reference.
+        any_of = [[word for word in words if word != "ref."]]
         if number := _number_in(query):
-            words |= Q(search__contains=number)
-        return self.filter(words)
+            any_of.append([number])
+        return self.holding([texts for texts in any_of if texts])
+
+    def holding(
+        self, any_of: Sequence[Sequence[str]], *, column: search_index.Column = "search"
+    ) -> AppointmentQuerySet:
+        """Bookings that hold all texts of one of *any_of*; all bookings if there is none."""
+        found = self.filter(holds(any_of, column=column))
+        keys = search_index.keys_with(any_of, column=column, using=self.db)
+        return found if keys is None else found.filter(pk__in=keys)
 
     def after(self, sorts_at: datetime, pk: int) -> AppointmentQuerySet:
         """What follows a row in list order; the key of a page is the row before it."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -158,12 +158,18 @@ class CancellationQuerySet(models.QuerySet["Cancellation"]):
         return self.filter(Q(state__in=DONE) | Q(state=State.SETTLED, why=Verdict.CANCELLED))
 
     def unsettled(self) -> CancellationQuerySet:
-        return self.filter(state__in=UNSETTLED)
+        # All of these are due some time: by that, an index knows the few among all that ever were.
+        return self.filter(state__in=UNSETTLED, due_at__isnull=False)
 
     def for_people(self, now: datetime) -> CancellationQuerySet:
         """What somebody should know of: unsettled, or contradicted and not yet past."""
-        contradicted = Q(contradicted_at__isnull=False, appointment__sorts_at__gte=now)
-        return self.filter(Q(state__in=UNSETTLED) | contradicted)
+        unsettled = Cancellation.objects.unsettled().values("pk")
+        # Not by a join: that would be tempted to begin with all coming appointments.
+        coming = Appointment.objects.filter(pk=OuterRef("appointment"), sorts_at__gte=now)
+        contradicted = Cancellation.objects.filter(
+            Exists(coming), contradicted_at__isnull=False
+        ).values("pk")
+        return self.filter(Q(pk__in=unsettled) | Q(pk__in=contradicted))
 
     def overdue_for_people(self, now: datetime) -> CancellationQuerySet:
         """What a person should have found out long ago."""
@@ -273,6 +279,11 @@ class Cancellation(models.Model):
                 fields=("connection", "state", "why"),
                 condition=Q(due_at__isnull=False),
                 name="cancellation_at_connection",
+            ),
+            models.Index(
+                fields=("contradicted_at",),
+                condition=Q(contradicted_at__isnull=False),
+                name="cancellation_contradicted",
             ),
             models.Index(fields=("-requested_at", "-id"), name="cancellation_activity"),
         )

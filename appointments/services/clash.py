@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from appointments.domain import LIVE, ScheduleRequest
 from appointments.models import Appointment, Connection
-from appointments.models.appointments import fold
+from appointments.models.appointments import fold, holds
 from appointments.providers.registry import PROVIDERS
 from appointments.services.asked import Offered
 from appointments.services.reach import Reach
@@ -105,7 +105,7 @@ def planned_move(appointment: Appointment, to: MoveWish, offered: Offered) -> Pl
 
 def clashes(planned: Planned) -> list[Clash]:
     """What is booked already at the time of *planned*, the earliest first."""
-    by_host, by_person = _with_host(planned), planned.people.likely()
+    by_host, by_person = _with_host(planned), holds(planned.people.likely())
     if not (by_host or by_person):
         return []
     with_hours = Q(starts_at__lt=planned.end) & (

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.db.models import Q
-
 from appointments.models import Attendee
 from appointments.models.appointments import digits, fold
 
@@ -40,16 +38,13 @@ class Reach:
     def __bool__(self) -> bool:
         return bool(self.emails or self.numbers)
 
-    def likely(self) -> Q:
+    def likely(self) -> list[list[str]]:
         """
-        Which rows to look at: theirs, and a few of others, whose address only ends like one.
+        Texts by which their rows are found, and a few of others, whose address only ends like one.
 
-        Of no reach at all everything, so ask for its truth first.
+        As `AppointmentQuerySet.holding` takes them; none of no reach at all, which would be all.
         """
-        found = Q()
-        for one in sorted(self.emails | self.numbers):
-            found |= Q(search__contains=one)
-        return found
+        return [[one] for one in sorted(self.emails | self.numbers)]
 
     def is_of(self, person: Attendee) -> bool:
         """Whether *person*, or a guest of theirs, can be reached there."""

@@ -44,7 +44,7 @@ def later_ones(this: Appointment, *, key: str) -> list[Appointment]:
     candidates = (
         Appointment.objects.filter(connection=this.connection_id, sorts_at__gt=this.sorts_at)
         .filter(locator__meeting_type_id=meeting_type, host=this.host)
-        .filter(search__contains=fold(key.removeprefix(f"{meeting_type}:")))
+        .holding([[fold(key.removeprefix(f"{meeting_type}:"))]])
         .select_related("connection")
         .prefetch_related("attendees")
         .in_order()

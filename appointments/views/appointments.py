@@ -514,7 +514,7 @@ def _other_bookings(appointment: Appointment) -> dict[str, list[dict[str, Any]]]
         .select_related("connection")
         .prefetch_related("attendees")
     )
-    of_late = around.filter(own.likely()).from_day(timezone.localdate() - LOOKED_BACK)
+    of_late = around.holding(own.likely()).from_day(timezone.localdate() - LOOKED_BACK)
     relatives = [
         one
         for row in of_late.in_order().reverse()[:MOST_RELATED]
@@ -522,7 +522,7 @@ def _other_bookings(appointment: Appointment) -> dict[str, list[dict[str, Any]]]
         if own.is_of(one)
     ]
     reach = own | Reach.of_people(relatives)
-    coming = around.filter(reach.likely()).from_day(timezone.localdate()).in_order()
+    coming = around.holding(reach.likely()).from_day(timezone.localdate()).in_order()
 
     def shown(rows: QuerySet[Appointment]) -> list[dict[str, Any]]:
         theirs = (row for row in rows[:MOST_RELATED] if any(map(reach.is_of, row.attendees.all())))

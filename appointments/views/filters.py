@@ -198,6 +198,10 @@ class Wanted:
 
     def of_any_day(self) -> AppointmentQuerySet:
         """The bookings that the filters leave, whatever the days."""
+        return self._of_any_day.all()
+
+    @cached_property
+    def _of_any_day(self) -> AppointmentQuerySet:
         # By exclusion: a list of what is in would tempt the database to sort it all anew.
         found: AppointmentQuerySet = Appointment.objects.exclude(
             connection__in=self.accounts.hidden
