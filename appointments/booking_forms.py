@@ -200,7 +200,12 @@ class ScheduleForm(forms.Form):
 
     def _check_customer(self, values: dict[str, Any]) -> None:
         """Where a customer may be given by number, a name and an address do as well."""
-        if "customer_id" not in self.fields or values.get("customer_id"):
+        if "customer_id" not in self.fields:
+            return
+        if values.get("customer_id"):
+            if values.get("name") or values.get("email"):
+                both = _("Empty this, or name and e-mail: with a number, nothing else is sent.")
+                self.add_error("customer_id", both)
             return
         for name in ("name", "email"):
             if name in values and not values[name]:

@@ -19,6 +19,7 @@ from appointments.days import day_long, day_short, hours, moment_short, place, w
 from appointments.domain import Facts, Informs, ScheduleRequest
 from appointments.models import (
     Appointment,
+    Attendee,
     Booking,
     BookingEvent,
     Connection,
@@ -57,7 +58,11 @@ def booking_who(booking: Booking) -> str:
     """Whom it concerns, as far as we know."""
     if booking.appointment is not None and booking.kind != Booking.Kind.BOOK:
         return booking.appointment.who
-    return name_of(booking.wish.get("name") or booking.wish.get("email") or "")
+    if named := booking.wish.get("name") or booking.wish.get("email"):
+        return name_of(named)
+    if booking.appointment is not None:
+        return booking.appointment.who
+    return name_of(booking.wish.get("customer_id") or "")
 
 
 def booking_outcome(booking: Booking) -> Outcome:
@@ -457,12 +462,17 @@ def booking_consequence(
     offered: Offered,
     *,
     replaces: Appointment | None = None,
+    customer: Attendee | None = None,
 ) -> str:
-    """What will be asked of which provider, what becomes of the old one, and who is told."""
+    """
+    What will be asked of which provider, what becomes of the old one, and who is told.
+
+    *customer* is whom the number in *request* stands for, if it has one and that is known.
+    """
     values = {
         "provider": connection.provider_label,
         "account": connection.name,
-        "who": _person_asked_for(request),
+        "who": _person_asked_for(request, customer=customer),
         "what": name_of(", ".join(_asked_parts(connection, request, offered))),
     }
     sentences = [_("Asks %(provider)s (%(account)s) to book for %(who)s: %(what)s.") % values]
@@ -500,10 +510,13 @@ def clash_sentence(clash: Clash) -> str:
     return _("%(who)s already has an appointment at that time: %(what)s (%(provider)s).") % values
 
 
-def _person_asked_for(request: ScheduleRequest) -> str:
-    if request.name or request.email or not request.customer_id:
+def _person_asked_for(request: ScheduleRequest, *, customer: Attendee | None) -> str:
+    if not request.customer_id:
         return name_of(request.name or request.email)
-    return _("customer number %(number)s") % {"number": name_of(request.customer_id)}
+    number = {"number": name_of(request.customer_id)}
+    if customer is None:
+        return _("customer number %(number)s") % number
+    return _("%(name)s (customer number %(number)s)") % {**number, "name": customer.label}
 
 
 def _asked_parts(
@@ -641,6 +654,11 @@ def booking_conflict(found: BookingConflict, *, viewer: Any = None) -> str:
             return _(
                 "This is not what you looked at last, so nothing was sent. Look at it as it is "
                 "now, then press the button again."
+            )
+        case BookingConflictKind.PERSON_GONE:
+            return _(
+                "This person is not on the old appointment any more, so nothing was sent. Look at "
+                "who is on it now."
             )
         case BookingConflictKind.NOT_LIVE:
             return _("This appointment is not booked any more. Nothing was sent.")

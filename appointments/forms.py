@@ -75,6 +75,10 @@ class DayInput(forms.DateInput):
     def __init__(self) -> None:
         super().__init__(format="%Y-%m-%d")
 
+    def format_value(self, value: Any) -> str:
+        """Never nothing: a page that is morphed keeps what a field without a value holds."""
+        return super().format_value(value) or ""
+
 
 class DayField(forms.DateField):
     """A day as `YYYY-MM-DD`, the form in which browsers send it."""
@@ -170,6 +174,8 @@ class FilterForm(forms.Form):
         values = self.cleaned_data
         if day := values.get("day"):
             values["from"] = values["to"] = day
+            # The fields show it too, and so the next filter is sent with it.
+            self.data = {**self.data, "from": f"{day}", "to": f"{day}"}
         first, last = values.get("from"), values.get("to")
         if first and last and last < first:
             self.add_error("to", _("This day is before the first one."))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Any
@@ -100,9 +100,23 @@ def fits(one: BookedAppointment, booking: Booking) -> bool:
     return same_time and any(_is_person(person, wish) for person in one.attendees)
 
 
-def _is_person(person: BookedAttendee, wish: ScheduleRequest) -> bool:
+def is_somebody_else(people: Sequence[BookedAttendee], wish: ScheduleRequest) -> bool:
+    """Whether none of *people* is whom *wish* is for, beyond doubt."""
+    return bool(people) and all(_is_surely(one, wish) is False for one in people)
+
+
+def _is_surely(person: BookedAttendee, wish: ScheduleRequest) -> bool | None:
+    """By customer number or address; None if neither can be compared."""
+    if wish.customer_id and person.external_id:
+        return wish.customer_id == person.external_id
     if wish.email and person.email:
         return fold(wish.email) == fold(person.email)
+    return None
+
+
+def _is_person(person: BookedAttendee, wish: ScheduleRequest) -> bool:
+    if (is_surely := _is_surely(person, wish)) is not None:
+        return is_surely
     if wish.phone and person.phone:
         return digits(wish.phone) == digits(person.phone)
     return bool(wish.name) and fold(wish.name) == fold(person.name)

@@ -54,7 +54,7 @@ from appointments.models.secrets import CannotDecrypt
 from appointments.providers.base import Provider
 from appointments.providers.transport import within
 from appointments.services import limits
-from appointments.services.asked import Offered, fits, move_of, request_of
+from appointments.services.asked import Offered, fits, is_somebody_else, move_of, request_of
 from appointments.services.facts import booking_of
 from appointments.services.limits import Urgency
 from appointments.services.outage import NO_DATABASE
@@ -532,6 +532,8 @@ def _deviations(booking: Booking, shown: BookedAppointment) -> list[str]:
         hosts = shown.locator.get("host_ids", "").split(",")
         if wish.host and hosts != [""] and wish.host not in hosts:
             found.append("host")
+        if is_somebody_else(shown.attendees, wish):
+            found.append("people")
         return found
     before, now = booking.facts, Facts.of(shown)
     if (was := _length(before)) and (now_long := _length(now)) and was != now_long:

@@ -17,7 +17,7 @@ from appointments.models import Appointment, Connection
 from appointments.models.appointments import fold, holds
 from appointments.providers.registry import PROVIDERS
 from appointments.services.asked import Offered
-from appointments.services.reach import Reach
+from appointments.services.reach import Reach, customer_of
 from appointments.services.schedule import MoveWish
 
 LONGEST = timedelta(hours=24)
@@ -73,12 +73,14 @@ def planned_booking(
         start, end = offered.hours_on(start, zone=connection.zone)
     elif end is None and offered.minutes:
         end = start + timedelta(minutes=offered.minutes)
+    customer = customer_of(connection, request.customer_id)
+    people = Reach.of(emails=[request.email], phones=[request.phone])
     # Where a provider books people, what can be booked has their names.
     names = (offered.host, offered.service)
     return Planned(
         starts_at=start,
         ends_at=end,
-        people=Reach.of(emails=[request.email], phones=[request.phone]),
+        people=people | Reach.of_people([customer]) if customer else people,
         host_ids=frozenset({request.host} - {""}),
         hosts=frozenset(one for one in names if one),
         without=frozenset({replaces.pk} if replaces is not None else ()),
@@ -122,6 +124,7 @@ def clashes(planned: Planned) -> list[Clash]:
             sorts_at__gt=planned.starts_at - LONGEST,
             sorts_at__lt=planned.end,
             connection__provider__in=PROVIDERS,
+            connection__is_active=True,
         )
         .exclude(pk__in=planned.without)
         .select_related("connection")

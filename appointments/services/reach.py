@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from appointments.models import Attendee
+from appointments.models import Attendee, Connection
 from appointments.models.appointments import digits, fold
 
 COMPARED = 8
@@ -23,7 +23,7 @@ class Reach:
     def of(cls, *, emails: Iterable[str] = (), phones: Iterable[str] = ()) -> Reach:
         numbers = (_number(one) for one in phones)
         return cls(
-            emails=frozenset(fold(one) for one in emails if one),
+            emails=frozenset(address for one in emails if (address := fold(one))),
             numbers=frozenset(one for one in numbers if one),
         )
 
@@ -50,6 +50,14 @@ class Reach:
         """Whether *person*, or a guest of theirs, can be reached there."""
         addresses = (fold(one) for one in (person.email, *person.guests))
         return _number(person.phone) in self.numbers or any(one in self.emails for one in addresses)
+
+
+def customer_of(connection: Connection, number: str) -> Attendee | None:
+    """Whom the provider's customer *number* stands for, as a booking of ours shows."""
+    if not number:
+        return None
+    found = Attendee.objects.filter(external_id=number, appointment__connection=connection)
+    return found.order_by("-appointment__sorts_at").first()
 
 
 def same_number(phone: str) -> str:

@@ -64,6 +64,8 @@ class BookingConflictKind(StrEnum):
     """Another new appointment was asked for from this very form."""
     NOT_REVIEWED = "not_reviewed"
     """What was to be booked is not what was shown last."""
+    PERSON_GONE = "person_gone"
+    """Who was to get the new one is not on the old one any more."""
     NOT_LIVE = "not_live"
     NOT_PENDING = "not_pending"
     PAST = "past"

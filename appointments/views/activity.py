@@ -10,7 +10,6 @@ from heapq import merge
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpResponse, StreamingHttpResponse
@@ -32,9 +31,9 @@ from appointments.services.batch import latest
 from appointments.views.appointments import facts
 from appointments.views.bookings import open_of_the_old
 from appointments.views.bookings import state_context as booking_context
-from appointments.views.cancellations import MAY_VIEW, state_context
+from appointments.views.cancellations import state_context
 from appointments.views.files import csv_stream
-from appointments.views.request import StaffRequest
+from appointments.views.request import StaffRequest, needs
 from appointments.views.rows import CHUNK
 from appointments.wording import in_a_word, scope_words, state_choices
 
@@ -46,7 +45,7 @@ _ID = re.compile(r"\d{1,18}", re.ASCII)
 
 
 @require_safe
-@permission_required(MAY_VIEW, raise_exception=True)
+@needs()
 def unsettled(request: StaffRequest) -> HttpResponse:
     """Show every outcome that is unknown or waits for a person, the oldest first."""
     now = timezone.now()
@@ -109,7 +108,7 @@ def _page(asked: str, pages: int) -> int:
 
 
 @require_safe
-@permission_required(MAY_VIEW, raise_exception=True)
+@needs()
 def index(request: StaffRequest) -> HttpResponse:
     """Show who asked for what, why, and what came of it; the newest first."""
     form = _form(request)
@@ -136,7 +135,7 @@ def index(request: StaffRequest) -> HttpResponse:
 
 
 @require_safe
-@permission_required(MAY_VIEW, raise_exception=True)
+@needs()
 def file(request: StaffRequest) -> StreamingHttpResponse:
     """The same as a CSV file, without an end to its length."""
     header = (

@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.decorators import permission_required
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -51,7 +50,16 @@ from appointments.views.filters import (
     without,
 )
 from appointments.views.polling import knows, token_of
-from appointments.views.request import StaffRequest, is_background, see_other, wants_fragment
+from appointments.views.request import (
+    MAY_CANCEL,
+    MAY_SCHEDULE,
+    MAY_TAG,
+    StaffRequest,
+    is_background,
+    needs,
+    see_other,
+    wants_fragment,
+)
 from appointments.views.rows import Raw, Slice, days_of, empty_day, look_of, slice_of, word_of
 from appointments.views.saved import Saved
 from appointments.views.timeline import timeline
@@ -68,7 +76,7 @@ MOST_RELATED = 40
 
 
 @require_safe
-@permission_required("appointments.view_appointment", raise_exception=True)
+@needs()
 def index(request: StaffRequest) -> HttpResponse:
     """Show the appointments that the address asks for; from today on if it names no day."""
     saved = Saved(request.user)
@@ -76,13 +84,16 @@ def index(request: StaffRequest) -> HttpResponse:
         return redirect(start)
     accounts = Accounts.read()
     wanted, connections = Wanted.by(request.GET, accounts), accounts.used
-    place = {name: request.GET[name] for name in ("after", "before") if request.GET.get(name)}
+    place = {
+        name: key
+        for name in ("after", "before")
+        if (key := request.GET.get(name)) and wanted.reaches(key)
+    }
     # A list that is open stays where it is while time goes by.
-    is_opened = not place and not is_background(request)
-    if is_opened and (key := wanted.opens_after()):
+    if not place and not is_background(request) and (key := wanted.opens_after()):
         place = {"after": key}
     shown = slice_of(wanted.found(), **place)
-    if is_opened and place and not shown.raw:  # The long day is over: nothing to open at.
+    if place and not shown.raw:  # What stood there is gone, or over.
         place = {}
         shown = slice_of(wanted.found())
     past = wanted.before_today(shown)
@@ -118,7 +129,7 @@ def index(request: StaffRequest) -> HttpResponse:
 
 
 @require_safe
-@permission_required("appointments.view_appointment", raise_exception=True)
+@needs()
 def detail(request: StaffRequest, pk: int) -> HttpResponse:
     """Show one appointment; beside the list, or as a page of its own."""
     appointment = _whole(pk)
@@ -154,7 +165,7 @@ def _list_context(
 ) -> dict[str, Any]:
     form, kept, connections = wanted.form, wanted.kept, wanted.accounts.used
     is_free_today = not place and _is_free_today(wanted, shown)
-    may_cancel = request.user.has_perm("appointments.cancel_appointment")
+    may_cancel = request.user.has_perm(MAY_CANCEL)
     return {
         "form": form,
         "kept": kept,
@@ -207,7 +218,7 @@ def _as_host(wanted: Wanted, shown: Slice) -> str:
     if shown.raw or "q" not in kept or "with" in kept:
         return ""
     asked = Wanted.by(without(kept, "q", *DAYS) | {"with": kept["q"]}, wanted.accounts)
-    return _all_days(asked.kept) if asked.of_any_day().exists() else ""
+    return _all_days(asked.kept) if asked.found().exists() else ""
 
 
 def _all_days(kept: Mapping[str, str]) -> str:
@@ -215,10 +226,10 @@ def _all_days(kept: Mapping[str, str]) -> str:
 
 
 def _is_free_today(wanted: Wanted, shown: Slice) -> bool:
-    """Whether a list from today on begins with a later day."""
-    is_open = not wanted.values.get("q") and wanted.span == Span.of_range(Range.UPCOMING)
+    """Whether a list of everything from today on begins with a later day."""
+    is_all = set(wanted.kept) <= set(DAYS) and wanted.span == Span.of_range(Range.UPCOMING)
     first = next((timezone.localdate(one["sorts_at"]) for one in shown.raw), None)
-    return is_open and first not in (None, timezone.localdate())
+    return is_all and first not in (None, timezone.localdate())
 
 
 def _next_day(wanted: Wanted) -> dict[str, str] | None:
@@ -334,7 +345,7 @@ def _warnings(connections: Any) -> list[Notice]:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required("appointments.view_appointment", raise_exception=True)
+@needs()
 def read_now(request: StaffRequest, pk: int) -> HttpResponse:
     """Have a connection read at once, instead of when its pause is over."""
     if request.method != "POST":
@@ -367,9 +378,9 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
         )
     )
     change = next((one for one in bookings if one.is_open and one.kind != Kind.BOOK), None)
-    may_cancel = request.user.has_perm("appointments.cancel_appointment")
+    may_cancel = request.user.has_perm(MAY_CANCEL)
     # Where the provider says it, a second name beside it would only be doubted.
-    may_note = request.user.has_perm("appointments.tag_appointment") and (
+    may_note = request.user.has_perm(MAY_TAG) and (
         not appointment.host or bool(appointment.practitioner)
     )
     obstacle = obstacles(appointment)
@@ -402,7 +413,7 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required("appointments.tag_appointment", raise_exception=True)
+@needs(MAY_TAG)
 def note_practitioner(request: StaffRequest, pk: int) -> HttpResponse:
     """Note who an appointment is with, and show it anew."""
     appointment = _whole(pk)
@@ -448,7 +459,7 @@ def _what_else_can_be_done(
     request: StaffRequest, appointment: Appointment, *, is_free: bool
 ) -> dict[str, Any]:
     """Moving, confirming and rebooking, and the new appointment that takes this one's place."""
-    can, may = appointment.capabilities, request.user.has_perm("appointments.schedule_appointment")
+    can, may = appointment.capabilities, request.user.has_perm(MAY_SCHEDULE)
     replacement = (
         appointment.replacements.open().first() or appointment.replacements.half_done().first()
     )

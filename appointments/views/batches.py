@@ -9,7 +9,6 @@ from math import ceil
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib.auth.decorators import permission_required
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -48,7 +47,7 @@ from appointments.views.cancellations import presets_of
 from appointments.views.files import csv_file
 from appointments.views.filters import Accounts, Wanted
 from appointments.views.polling import SLOW, STEADY, knows, token_of
-from appointments.views.request import StaffRequest, see_other, wants_fragment
+from appointments.views.request import MAY_CANCEL, StaffRequest, needs, see_other, wants_fragment
 from appointments.views.when import when
 from appointments.wording import (
     batch_notice,
@@ -63,12 +62,9 @@ from appointments.wording import (
 MOST_OVER = 50
 """Of what is over: an address has only so much room."""
 
-MAY_VIEW = "appointments.view_appointment"
-MAY_CANCEL = "appointments.cancel_appointment"
-
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_CANCEL, raise_exception=True)
+@needs(MAY_CANCEL)
 def review(request: StaffRequest) -> HttpResponse:
     """
     Show what would happen to each chosen appointment. Records nothing.
@@ -225,7 +221,7 @@ def _line(line: Line, form: BatchForm) -> dict[str, Any]:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_CANCEL, raise_exception=True)
+@needs(MAY_CANCEL)
 def start(request: StaffRequest) -> HttpResponse:
     """Record the reviewed batch, if the typed count fits; after a login, review it again."""
     if request.method != "POST":
@@ -250,7 +246,7 @@ def start(request: StaffRequest) -> HttpResponse:
 
 
 @require_safe
-@permission_required(MAY_VIEW, raise_exception=True)
+@needs()
 def progress(request: StaffRequest, pk: int) -> HttpResponse:
     """Show how far a batch is; the page asks again by itself while that may change."""
     batch = _batch(pk)
@@ -271,7 +267,7 @@ def _token(batch: Batch) -> str:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_CANCEL, raise_exception=True)
+@needs(MAY_CANCEL)
 def stop(request: StaffRequest, pk: int) -> HttpResponse:
     """Take back what has not been sent."""
     batch = _batch(pk)
@@ -281,7 +277,7 @@ def stop(request: StaffRequest, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_CANCEL, raise_exception=True)
+@needs(MAY_CANCEL)
 def resume(request: StaffRequest, pk: int, connection: int) -> HttpResponse:
     """Go on where the batch was paused at one connection."""
     batch = _batch(pk)
@@ -291,14 +287,14 @@ def resume(request: StaffRequest, pk: int, connection: int) -> HttpResponse:
 
 
 @require_safe
-@permission_required(MAY_CANCEL, raise_exception=True)
+@needs(MAY_CANCEL)
 def calls(request: StaffRequest, pk: int) -> HttpResponse:
     """Show whom nobody demonstrably told, to be rung and ticked."""
     return render(request, "appointments/calls.html", _calls_context(_batch(pk)))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_CANCEL, raise_exception=True)
+@needs(MAY_CANCEL)
 def reached(request: StaffRequest, pk: int, person: int) -> HttpResponse:
     """Tick somebody of the call list, or take the tick back."""
     if request.method != "POST":
@@ -312,7 +308,7 @@ def reached(request: StaffRequest, pk: int, person: int) -> HttpResponse:
 
 
 @require_safe
-@permission_required(MAY_CANCEL, raise_exception=True)
+@needs(MAY_CANCEL)
 def calls_file(request: StaffRequest, pk: int) -> HttpResponse:
     """The call list as a CSV file, in the order of the page."""
     batch = _batch(pk)

@@ -16,7 +16,6 @@ from typing import Any, assert_never
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
 from django.db.models import Prefetch
 from django.http import HttpResponse
@@ -53,6 +52,7 @@ from appointments.models import (
 from appointments.services.asked import Offered
 from appointments.services.cancel import obstacles
 from appointments.services.clash import Clash, clashes, planned_booking
+from appointments.services.reach import customer_of
 from appointments.services.schedule import (
     BookingConflict,
     BookingConflictKind,
@@ -74,24 +74,29 @@ from appointments.services.schedule import (
 from appointments.services.slots import FreeSlots, slots_to_book
 from appointments.templatetags.desk import phone_link
 from appointments.views.appointments import facts
+from appointments.views.filters import without
 from appointments.views.polling import interval, knows, token_of
-from appointments.views.request import StaffRequest, see_other, wants_fragment
+from appointments.views.request import (
+    MAY_SCHEDULE,
+    MAY_SETTLE,
+    StaffRequest,
+    needs,
+    see_other,
+    wants_fragment,
+)
 from appointments.views.slots import CHOOSE, SHOW, chosen, slot_words, slots_form, wanted
 from appointments.views.timeline import of_booking
 
 CHANGE, BOOK = "change", "book"
 """What the buttons of the review ask for; a form sent without either asks for the review."""
 SLOTS_ASKED = ("slots_from", "slots_days")
-MAY_VIEW = "appointments.view_appointment"
-MAY_SCHEDULE = "appointments.schedule_appointment"
-MAY_SETTLE = "appointments.settle_cancellation"
 
 
 # --- the form ---------------------------------------------------------------------------------
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_SCHEDULE, raise_exception=True)
+@needs(MAY_SCHEDULE)
 def schedule(request: StaffRequest) -> HttpResponse:
     """Choose a connection, fill in its form, review it, and then record the intent to book."""
     sent = request.POST if request.method == "POST" else request.GET
@@ -106,12 +111,16 @@ def schedule(request: StaffRequest) -> HttpResponse:
     connection = next((one for one in connections if str(one.pk) == asked), None)
     context: dict[str, Any] = {"connections": connections, "is_unknown": False, "known": known}
     context |= _replaced(replacing, person=sent.get("person", ""))
-    if connection is None or context.get("must_choose"):
+    is_open = context.get("must_choose") and request.method != "POST"
+    if connection is None or is_open:
         context |= {"is_unknown": bool(asked) and connection is None}
         status = 404 if context["is_unknown"] else 200
         return render(request, "appointments/schedule.html", context, status=status)
 
     context |= {"connection": connection, "warning": _warning(connection)}
+    if context.get("must_choose"):
+        form = _form(connection, typed=_typed(request))
+        return _form_page(request, context, form, data=request.POST, status=409)
     if request.method != "POST":
         carried: dict[str, str] = {}
         if replacing:
@@ -152,6 +161,10 @@ class Review:
         return self.form.offered()
 
     @cached_property
+    def customer(self) -> Attendee | None:
+        return customer_of(self.connection, self.wish.customer_id)
+
+    @cached_property
     def clashes(self) -> list[Clash]:
         old = self.replacing.appointment if self.replacing else None
         planned = planned_booking(self.connection, self.wish, self.offered, replaces=old)
@@ -172,7 +185,8 @@ class Review:
         """
         old = self.replacing.appointment.version if self.replacing else ""
         taken = [one.appointment.pk for one in self.clashes]
-        asked = (wish_of(self.wish), self.offered, self._person)
+        customer = self.customer.label if self.customer else ""
+        asked = (wish_of(self.wish), self.offered, self._person, customer)
         return token_of(self.connection.pk, *asked, old, taken)
 
     @property
@@ -255,7 +269,11 @@ def _review_page(
         "form_key": uuid4() if is_used else review.form_key,
         "reviewed": review.token,
         "consequence": booking_consequence(
-            review.connection, review.wish, review.offered, replaces=old
+            review.connection,
+            review.wish,
+            review.offered,
+            replaces=old,
+            customer=review.customer,
         ),
         "clashes": [clash_sentence(one) for one in review.clashes],
         "asked_time": ", ".join(when_asked(review.connection, review.wish, review.offered)),
@@ -356,9 +374,11 @@ def _replacing(sent: Mapping[str, Any]) -> Replacing | None:
     found = Appointment.objects.select_related("connection__health").prefetch_related("attendees")
     appointment = get_object_or_404(found, pk=key)
     people = list(appointment.attendees.all())
-    if len(people) < 2 or not appointment.capabilities.one_attendee:
+    asked = sent.get("person", "")
+    person = next((one for one in people if str(one.pk) == asked), None)
+    is_all_of_it = len(people) < 2 and (person is not None or not asked)
+    if is_all_of_it or not appointment.capabilities.one_attendee:
         return Replacing(appointment=appointment)
-    person = next((one for one in people if str(one.pk) == sent.get("person")), None)
     return Replacing(appointment=appointment, attendee=person)
 
 
@@ -369,15 +389,20 @@ def _replaced(replacing: Replacing | None, *, person: str) -> dict[str, Any]:
     row = replacing.appointment
     people = [one for one in row.attendees.all() if one.external_id]
     is_group = len(row.attendees.all()) > 1 and row.capabilities.one_attendee
+    # Of a group only one is left: that must not become another person's appointment by itself.
+    is_known = any(str(one.pk) == person for one in row.attendees.all())
+    is_gone = bool(person) and row.capabilities.one_attendee and not is_known
     context = {
         "replaced": row,
         "replaced_facts": facts(row),
         "replaced_person": replacing.attendee,
-        "must_choose": is_group and replacing.attendee is None,
-        "replaced_people": people if is_group else [],
+        "must_choose": (is_group or is_gone) and replacing.attendee is None,
+        "replaced_people": people if is_group or is_gone else [],
     }
     external_id = replacing.attendee.external_id if replacing.attendee else ""
     found = replacing_conflict(row, person=external_id)
+    if found is None and is_gone:
+        found = BookingConflict(kind=BookingConflictKind.PERSON_GONE)
     if found is not None:
         context |= {"conflict": booking_conflict(found), "in_the_way": found.booking}
     return context
@@ -422,9 +447,11 @@ def _of_person(person: Attendee, connection: Connection) -> dict[str, str]:
 def _taken(carried: Mapping[str, str], connection: Connection) -> dict[str, str]:
     """What of it the form of *connection* takes."""
     fields = {one.name: one for one in connection.capabilities.schedule_fields}
-    return {
+    taken = {
         name: value for name, value in carried.items() if value and _takes(fields.get(name), value)
     }
+    # Who has a number there is booked by it: of a name beside it nothing would be sent.
+    return without(taken, "name", "email") if "customer_id" in taken else taken
 
 
 def _is_key(text: str) -> bool:
@@ -439,7 +466,7 @@ def _takes(field: ScheduleField | None, value: str) -> bool:
 
 
 @require_safe
-@permission_required(MAY_VIEW, raise_exception=True)
+@needs()
 def outcome(request: StaffRequest, pk: int) -> HttpResponse:
     """Show where a request to book, move or confirm stands; the page asks again by itself."""
     booking = _booking(pk)
@@ -488,7 +515,7 @@ def _zone_of(booking: Booking) -> str:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_SCHEDULE, raise_exception=True)
+@needs(MAY_SCHEDULE)
 def withdraw(request: StaffRequest, pk: int) -> HttpResponse:
     """Take a request back that has not been sent yet."""
     booking = _booking(pk)
@@ -498,7 +525,7 @@ def withdraw(request: StaffRequest, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_SCHEDULE, raise_exception=True)
+@needs(MAY_SCHEDULE)
 def reread(request: StaffRequest, pk: int) -> HttpResponse:
     """Have the worker read the provider now, for an outcome that is unknown."""
     booking = _booking(pk)
@@ -508,7 +535,7 @@ def reread(request: StaffRequest, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_SCHEDULE, raise_exception=True)
+@needs(MAY_SCHEDULE)
 def keep(request: StaffRequest, pk: int) -> HttpResponse:
     """End a rebooking with both appointments, or leave what is shown after all as it is."""
     booking = _booking(pk)
@@ -518,7 +545,7 @@ def keep(request: StaffRequest, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required((MAY_SCHEDULE, MAY_SETTLE), raise_exception=True)
+@needs(MAY_SCHEDULE, MAY_SETTLE)
 def settle(request: StaffRequest, pk: int) -> HttpResponse:
     """Take a named person's verdict on a request that nobody else can find out about."""
     booking = _booking(pk)

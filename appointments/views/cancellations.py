@@ -14,7 +14,6 @@ from math import ceil
 from typing import Any, assert_never
 from urllib.parse import parse_qs, urlsplit
 
-from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
 from django.db.models import Q
 from django.http import HttpResponse
@@ -60,7 +59,14 @@ from appointments.services.settle import (
 from appointments.services.trace import booked_later_ones
 from appointments.views.appointments import facts
 from appointments.views.polling import STEADY, interval, knows, token_of
-from appointments.views.request import StaffRequest, see_other, wants_fragment
+from appointments.views.request import (
+    MAY_CANCEL,
+    MAY_SETTLE,
+    StaffRequest,
+    needs,
+    see_other,
+    wants_fragment,
+)
 from appointments.views.timeline import of_cancellation
 from appointments.wording import (
     change_sentence,
@@ -79,10 +85,6 @@ from appointments.wording import (
 from appointments.wording import conflict as conflict_sentence
 from appointments.wording import outcome as outcome_of
 
-MAY_CANCEL = "appointments.cancel_appointment"
-MAY_VIEW = "appointments.view_appointment"
-MAY_SETTLE = "appointments.settle_cancellation"
-
 REMOVED_MEANWHILE = timedelta(minutes=10)
 """How long ago somebody was removed who could still be chosen in an open dialog."""
 
@@ -100,7 +102,7 @@ RETRIED = FAILED | {State.WITHDRAWN}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_CANCEL, raise_exception=True)
+@needs(MAY_CANCEL)
 def cancel(request: StaffRequest, pk: int) -> HttpResponse:
     """Show the cancel dialog; on POST record the intent and show its state, or what is wrong."""
     appointment = _appointment(pk)
@@ -132,7 +134,7 @@ def cancel(request: StaffRequest, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_CANCEL, raise_exception=True)
+@needs(MAY_CANCEL)
 def look(request: StaffRequest, pk: int) -> HttpResponse:
     """
     Read the appointment at its provider while the dialog is open, and say what moved.
@@ -447,7 +449,7 @@ def _accepted(request: StaffRequest, cancellation: Cancellation) -> HttpResponse
 
 
 @require_safe
-@permission_required(MAY_VIEW, raise_exception=True)
+@needs()
 def outcome(request: StaffRequest, pk: int) -> HttpResponse:
     """Show where a cancellation stands; the page asks again by itself while that may change."""
     cancellation = _cancellation(pk)
@@ -472,7 +474,7 @@ def _page(
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_CANCEL, raise_exception=True)
+@needs(MAY_CANCEL)
 def withdraw(request: StaffRequest, pk: int) -> HttpResponse:
     """Take a cancellation back that has not been sent yet."""
     cancellation = _cancellation(pk)
@@ -482,7 +484,7 @@ def withdraw(request: StaffRequest, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_CANCEL, raise_exception=True)
+@needs(MAY_CANCEL)
 def reread(request: StaffRequest, pk: int) -> HttpResponse:
     """Have the worker read the provider now, for an outcome that is unknown."""
     cancellation = _cancellation(pk)
@@ -493,7 +495,7 @@ def reread(request: StaffRequest, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_SETTLE, raise_exception=True)
+@needs(MAY_SETTLE)
 def settle(request: StaffRequest, pk: int) -> HttpResponse:
     """Take a named person's verdict on a cancellation that nobody else can find out about."""
     cancellation = _cancellation(pk)

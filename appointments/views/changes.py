@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, assert_never
 
 from django.conf import settings
-from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
@@ -31,8 +30,7 @@ from appointments.services.schedule import (
 )
 from appointments.services.slots import slots_to_move
 from appointments.views.appointments import facts
-from appointments.views.bookings import MAY_SCHEDULE
-from appointments.views.request import StaffRequest, see_other
+from appointments.views.request import MAY_SCHEDULE, StaffRequest, needs, see_other
 from appointments.views.slots import SHOW, chosen, slot_words, slots_form, wanted
 from appointments.views.when import day_title, when
 
@@ -41,7 +39,7 @@ MOVE = "move"
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_SCHEDULE, raise_exception=True)
+@needs(MAY_SCHEDULE)
 def move(request: StaffRequest, pk: int) -> HttpResponse:
     """Choose where to move an appointment to; on POST record the intent to move it."""
     appointment = _appointment(pk)
@@ -87,7 +85,7 @@ def _chosen(request: StaffRequest, appointment: Appointment) -> tuple[Slot | Non
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_SCHEDULE, raise_exception=True)
+@needs(MAY_SCHEDULE)
 def confirm(request: StaffRequest, pk: int) -> HttpResponse:
     """Say what confirming means; on POST record the intent to confirm."""
     appointment = _appointment(pk)

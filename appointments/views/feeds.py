@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.decorators import login_not_required, permission_required
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -23,10 +23,8 @@ from appointments.services.feeds import feed_of, make_feed, note_read
 from appointments.views.filters import Accounts, Wanted, account_names, bookings_in_words
 from appointments.views.ical import calendar
 from appointments.views.polling import token_of
-from appointments.views.request import StaffRequest
+from appointments.views.request import StaffRequest, needs
 from appointments.views.saved import Saved
-
-MAY_VIEW = "appointments.view_appointment"
 
 DAYS_BACK, DAYS_AHEAD = 7, 90
 MOST_EVENTS = 2000
@@ -37,7 +35,7 @@ _FORM = 1
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_VIEW, raise_exception=True)
+@needs()
 def index(request: StaffRequest) -> HttpResponse:
     """Show one's calendar feeds; a POST makes one and shows its address, this one time."""
     saved = {str(one["filter"].pk): one["filter"] for one in Saved(request.user).views}
@@ -60,7 +58,7 @@ def index(request: StaffRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_VIEW, raise_exception=True)
+@needs()
 def revoke(request: StaffRequest, pk: int) -> HttpResponse:
     """Let an address lead nowhere any more."""
     if request.method == "POST":

@@ -54,14 +54,15 @@ class _Passing:
         return text
 
 
-_BEHIND_A_SEPARATOR = re.compile(r"([;\t\r\n]\s*)([=+\-@])")
+_BEHIND_A_SEPARATOR = re.compile(r"([;\t\r\n][\s\"]*)([=+\-@])")
 
 
 def harmless(cell: str) -> str:
     """
     *cell* so that no spreadsheet takes it, or a part of it, for a formula.
 
-    Where a comma is a decimal point, spreadsheets begin a new cell behind a semicolon.
+    Where a comma is a decimal point, spreadsheets begin a new cell behind a semicolon, and take a
+    quotation mark there for the beginning of a quoted one.
     """
     if cell.lstrip(" \n").startswith(_FORMULA):
         cell = f"'{cell}"

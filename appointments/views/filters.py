@@ -20,7 +20,7 @@ from appointments.forms import OUTCOME_UNKNOWN, UNSETTLED, FilterForm, Range
 from appointments.models import Appointment, Booking, Cancellation, Connection
 from appointments.models.appointments import AppointmentQuerySet
 from appointments.providers.registry import PROVIDERS
-from appointments.views.rows import COLUMNS, WORDS, Raw, Slice, key_of
+from appointments.views.rows import COLUMNS, WORDS, Raw, Slice, key_of, read_key
 
 LONG_BEGUN = timedelta(hours=1)
 """So long after its beginning an appointment is no longer what the desk opens a day with."""
@@ -137,15 +137,26 @@ class Wanted:
         """
         The key that a long day of today opens behind; empty if it opens at its beginning.
 
-        What began long ago is then no longer what the desk looks for first.
+        What began long ago and is over is then no longer what the desk looks for first.
         """
-        today = timezone.localdate()
+        today, now = timezone.localdate(), timezone.now()
         if self.values.get("q") or self.span.first != today or self.span.last not in (None, today):
             return ""
-        long_begun = self.found().filter(sorts_at__lt=timezone.now() - LONG_BEGUN)
-        newest = long_begun.order_by("-sorts_at", "-pk").values("sorts_at", "pk")[:SEEN_AT_ONCE]
-        rows = [dict(row) for row in newest]
-        return key_of(rows[0]) if len(rows) == SEEN_AT_ONCE else ""
+        long_begun = self.found().filter(sorts_at__lt=now - LONG_BEGUN)
+        if not (key := _key_behind(long_begun)):
+            return ""
+        # Whoever is still there, or may still come, is never left out of sight.
+        perhaps = long_begun.filter(Q(ends_at__gt=now) | Q(starts_at=None), status__in=LIVE)
+        windows = ("window_starts", "window_ends")
+        for row in perhaps.in_order().values("sorts_at", "pk", "starts_at", *windows):
+            if row["starts_at"] is not None or _may_still_come(row, now=now):
+                return _key_behind(long_begun.before(row["sorts_at"], row["pk"]))
+        return key
+
+    def reaches(self, key: str) -> bool:
+        """Whether the place of *key* is not in front of these days, as one of yesterday is."""
+        place = read_key(key)
+        return place is None or timezone.localdate(place[0]) >= self.span.first
 
     def next_day(self) -> date | None:
         """The first day after these with anything that the filters leave."""
@@ -220,6 +231,23 @@ class Wanted:
         if query := self.values.get("q"):
             found = found.matching(query)
         return found
+
+
+def _key_behind(rows: AppointmentQuerySet) -> str:
+    """Behind the last of *rows*, if they are too many for a screen."""
+    newest = rows.order_by("-sorts_at", "-pk").values("sorts_at", "pk")[:SEEN_AT_ONCE]
+    found = [dict(row) for row in newest]
+    return key_of(found[0]) if len(found) == SEEN_AT_ONCE else ""
+
+
+def _may_still_come(row: Mapping[str, Any], *, now: datetime) -> bool:
+    """Of a session: until its window is over, or its day, where that is all that is known."""
+    starts, ends = row["window_starts"], row["window_ends"]
+    if starts is None or ends is None:
+        return True
+    length = datetime.combine(now.date(), ends) - datetime.combine(now.date(), starts)
+    over: bool = row["sorts_at"] + length <= now
+    return not over
 
 
 def _whose_outcome_is_unknown() -> Q:

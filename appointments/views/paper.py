@@ -7,7 +7,6 @@ from itertools import groupby, islice
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.decorators import permission_required
 from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -27,18 +26,16 @@ from appointments.views.filters import (
     address,
     bookings_in_words,
 )
-from appointments.views.request import StaffRequest
+from appointments.views.request import StaffRequest, needs
 from appointments.views.rows import Raw, Row, RowMaker, all_of
 from appointments.views.when import day_title
-
-MAY_VIEW = "appointments.view_appointment"
 
 MOST_ON_PAPER = 1000
 """Appointments that are printed at once."""
 
 
 @require_safe
-@permission_required(MAY_VIEW, raise_exception=True)
+@needs()
 def day_sheet(request: StaffRequest) -> HttpResponse:
     """The days that the address asks for, to be printed; without an end, the first of them."""
     accounts = Accounts.read()
@@ -67,7 +64,7 @@ def day_sheet(request: StaffRequest) -> HttpResponse:
 
 
 @require_safe
-@permission_required(MAY_VIEW, raise_exception=True)
+@needs()
 def list_file(request: StaffRequest) -> StreamingHttpResponse:
     """Everything that the filters of the list leave, as a CSV file."""
     accounts = Accounts.read()

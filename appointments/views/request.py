@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django_htmx.middleware import HtmxDetails
 
 from appointments.middleware import BACKGROUND
 from appointments.models import Batch, Booking, Cancellation
+
+MAY_VIEW = "appointments.view_appointment"
+MAY_CANCEL = "appointments.cancel_appointment"
+MAY_SCHEDULE = "appointments.schedule_appointment"
+MAY_SETTLE = "appointments.settle_cancellation"
+MAY_TAG = "appointments.tag_appointment"
 
 
 class StaffRequest(HttpRequest):
@@ -16,6 +26,11 @@ class StaffRequest(HttpRequest):
 
     user: User
     htmx: HtmxDetails
+
+
+def needs[V: Callable[..., HttpResponseBase]](*permissions: str) -> Callable[[V], V]:
+    """A view for whoever has *permissions*, and may see appointments: all pages show some."""
+    return permission_required((MAY_VIEW, *permissions), raise_exception=True)
 
 
 def wants_fragment(request: StaffRequest) -> bool:

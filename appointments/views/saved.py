@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -24,9 +23,7 @@ from appointments.views.filters import (
     address,
     in_words,
 )
-from appointments.views.request import StaffRequest
-
-MAY_VIEW = "appointments.view_appointment"
+from appointments.views.request import StaffRequest, needs
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Saved:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_VIEW, raise_exception=True)
+@needs()
 def index(request: StaffRequest) -> HttpResponse:
     """Show one's saved views; a POST keeps the view that its fields describe."""
     if request.method != "POST":
@@ -68,7 +65,7 @@ def index(request: StaffRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_VIEW, raise_exception=True)
+@needs()
 def rename(request: StaffRequest, pk: int) -> HttpResponse:
     """Give one of them another name."""
     if request.method != "POST":
@@ -86,7 +83,7 @@ def rename(request: StaffRequest, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_VIEW, raise_exception=True)
+@needs()
 def delete(request: StaffRequest, pk: int) -> HttpResponse:
     """Throw one of them away."""
     if request.method == "POST":
@@ -95,7 +92,7 @@ def delete(request: StaffRequest, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required(MAY_VIEW, raise_exception=True)
+@needs()
 def start(request: StaffRequest, pk: int) -> HttpResponse:
     """Let the list open with one of them, or no longer."""
     if request.method != "POST":

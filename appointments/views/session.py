@@ -49,7 +49,8 @@ def leave(request: StaffRequest) -> HttpResponse:
 def language(request: StaffRequest) -> HttpResponse:
     """Change the language, of the person or (before the login) of the browser, and go back."""
     back = request.POST.get("next", "")
-    if not url_has_allowed_host_and_scheme(
+    # `redirect` would take anything without a slash for the name of a view.
+    if not back.startswith("/") or not url_has_allowed_host_and_scheme(
         back, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     ):
         back = reverse("appointments")

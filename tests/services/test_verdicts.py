@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from appointments.domain import ScheduleRequest
 from appointments.models import Booking
 from appointments.services.schedule import (
     BookingVerdict,
@@ -54,6 +55,37 @@ def after_reading(desk: Desk, booking: Booking) -> Booking:
 
 def events(booking: Booking) -> list[str]:
     return list(booking.events.values_list("event", flat=True))
+
+
+def by_number(desk: Desk) -> Booking:
+    """Asked for by the number of a customer, without a name or an address."""
+    person = desk.book("mijnklantportaal").attendees.get()
+    start = desk.soon + timedelta(days=1)
+    end = start + timedelta(minutes=30)
+    made = ask_to_schedule(
+        desk.connection("mijnklantportaal"),
+        by=desk.staff,
+        request=ScheduleRequest(
+            starts_at=start, ends_at=end, title="Intake", customer_id=person.external_id
+        ),
+        form_key=uuid4(),
+    )
+    assert isinstance(made, Booking)
+    return made
+
+
+def test_who_was_booked_by_number_is_found_after_a_lost_answer(desk: Desk) -> None:
+    booking = lost(desk, by_number(desk))
+    Booking.objects.filter(pk=booking.pk).update(sent_at=timezone.now() - timedelta(hours=1))
+    booking.refresh_from_db()
+
+    assert desk.work_booking(booking).state == State.CONFIRMED
+
+
+def test_who_was_booked_by_number_after_all_is_an_alarm(desk: Desk) -> None:
+    booking = judged(desk, lost(desk, by_number(desk)))
+
+    assert after_reading(desk, booking).is_contradicted
 
 
 @pytest.mark.parametrize("slug", SLUGS)

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 import time_machine
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
@@ -228,3 +228,24 @@ def test_whoever_lost_all_cookies_comes_to_the_login_and_not_to_a_refusal(
 
     assert (within.status_code, within["HX-Redirect"].partition("?")[0]) == (204, "/login/")
     assert (whole.status_code, "reload the page" in whole.content.decode()) == (403, True)
+
+
+@pytest.mark.parametrize(
+    "codename", ["cancel_appointment", "schedule_appointment", "settle_cancellation"]
+)
+def test_nobody_reads_people_by_another_way_than_the_list(codename: str, book: Book) -> None:
+    """Each page of an act shows whom it is about: all of them need the permission to see."""
+    (row,) = book()
+    person = row.attendees.get()
+    user = User.objects.create_user("half", password="half-pw")
+    user.user_permissions.add(Permission.objects.get(codename=codename))
+    client = Client()
+    client.force_login(user)
+
+    for address in (
+        f"/schedule/?person={person.pk}&connection={row.connection_id}",
+        f"/schedule/?replaces={row.pk}",
+        f"{row.get_absolute_url()}cancel/",
+        f"{row.get_absolute_url()}move/",
+    ):
+        assert client.get(address).status_code == 403, address

@@ -621,6 +621,22 @@ def test_a_stored_key_is_not_sent_to_another_address(also: dict[str, str], root:
     assert connection.base_url == "http://127.0.0.1:9"
 
 
+@pytest.mark.parametrize("key", ["", "a\0b"], ids=["none", "a null"])
+def test_a_key_that_cannot_be_read_here_does_not_go_elsewhere_either(
+    key: str, root: Client
+) -> None:
+    """Another process may have the Fernet key for it."""
+    connection = make_connection("huskyvoice", name="Clinic")
+    Connection.objects.update(sealed_credentials="sealed with a key of another process")
+    sent = typed(connection, base_url="http://127.0.0.1:7/elsewhere", credential_api_key=key)
+
+    answer = root.post(changing(connection), sent)
+
+    assert list(errors_of(answer)) == ["credential_api_key"]
+    connection.refresh_from_db()
+    assert connection.base_url != "http://127.0.0.1:7/elsewhere"
+
+
 def test_a_wrong_address_does_not_ask_for_the_key_too(root: Client) -> None:
     connection = make_connection("huskyvoice", name="Clinic")
 

@@ -28,7 +28,9 @@ def test_a_login_in_between_leads_to_a_page(name: str, web: Client) -> None:
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-@pytest.mark.parametrize("formula", ["=1+1", " =1+1", "@SUM(1)", "\n=1+1", "-2+3", "+1;=1+1"])
+@pytest.mark.parametrize(
+    "formula", ["=1+1", " =1+1", "@SUM(1)", "\n=1+1", "-2+3", "+1;=1+1", '"=1+1']
+)
 def test_no_spreadsheet_finds_a_formula_behind_its_own_separator(
     separator: str, formula: str, web: Client, book: Book
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -19,9 +20,11 @@ from django.utils import timezone
 
 from appointments.domain import BookedAttendee, Status
 from appointments.models import Appointment, Booking, Connection
+from appointments.services.facts import booking_of
+from appointments.services.records import store
 from appointments.services.schedule import MoveWish, ask_to_confirm, ask_to_move
 from tests.desk import Desk
-from tests.views.conftest import HTMX, POLL, Book, ask_for, filled, make_connection
+from tests.views.conftest import HTMX, POLL, Book, ask_for, filled, make_connection, review_of
 
 State = Booking.State
 HOSTILE = "<script>alert(1)</script> ‮مرحبا " + "x" * 280
@@ -483,6 +486,41 @@ def test_of_a_group_the_person_is_chosen_first(web: Client, book: Book, linde: C
     dialog = shown(web.get(f"{path_of(old, 'cancel')}?rebooked={booking.pk}", headers=HTMX))
     assert f'value="{person.pk}" checked' in dialog
     assert "Remove P1" in dialog
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_who_left_the_old_one_meanwhile_is_not_taken_for_another(
+    others: int, web: Client, book: Book, linde: Connection
+) -> None:
+    """Else the new appointment of one would end with the cancellation of another one's."""
+    people = tuple(
+        BookedAttendee(external_id=f"p{n}", name=f"P{n}", email=f"p{n}@example.org")
+        for n in range(others + 1)
+    )
+    (old,) = book(is_group=True, attendees=people)
+    gone = old.attendees.get(external_id="p0")
+    fields = filled(linde, replaces=old.pk, person=gone.pk, name="P0", title="Typed before")
+    review = web.post("/schedule/", fields)
+    store(
+        old.connection,
+        [replace(booking_of(old), attendees=people[1:])],
+        read_at=timezone.now() + timedelta(minutes=1),
+    )
+
+    opened = shown(web.get(f"/schedule/?connection={linde.pk}&replaces={old.pk}&person={gone.pk}"))
+    answer = web.post("/schedule/", {**fields, **review_of(review), "do": "book"})
+
+    assert "not on the old appointment any more" in opened
+    assert 'name="title"' not in opened
+    assert answer.status_code == 409
+    page = shown(answer)
+    assert "not on the old appointment any more" in page
+    assert 'value="Typed before"' in page
+    assert page.count("<option") >= others
+    assert not Booking.objects.exists()
+    left = old.attendees.get(external_id="p1")
+    ask_for(web, fields | {"person": left.pk, "name": "P1"})
+    assert Booking.objects.get().replaces_attendee == ("p1" if others > 1 else "")
 
 
 @pytest.mark.parametrize("replaces", ["0", "999", "x", "-1", "9" * 40])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import uuid4
@@ -121,6 +122,35 @@ def test_what_is_over_is_no_clash(
     put(hudson, EMMA, status=status)
 
     assert warned(web.post("/schedule/", filled(linde))) == []
+
+
+def test_a_switched_off_account_warns_of_nothing(
+    web: Client, linde: Connection, hudson: Connection
+) -> None:
+    """Its appointments are nowhere to be seen."""
+    put(hudson, EMMA)
+    Connection.objects.filter(pk=hudson.pk).update(is_active=False)
+
+    assert warned(web.post("/schedule/", filled(linde))) == []
+
+
+def test_who_is_given_by_number_is_known_at_other_providers(
+    web: Client, linde: Connection, hudson: Connection
+) -> None:
+    put(hudson, EMMA)
+    long_ago = timezone.now() - timedelta(days=40)
+    number = "cst_7"
+    store(
+        linde,
+        [record(70, start=long_ago, attendees=(replace(EMMA, external_id=number),))],
+        read_at=timezone.now(),
+    )
+
+    (sentence,) = warned(
+        web.post("/schedule/", filled(linde, customer_id=number, name="", email=""))
+    )
+
+    assert sentence.startswith("Emma Visser already has an appointment")
 
 
 def test_nobody_is_known_by_the_name_or_the_end_of_an_address(

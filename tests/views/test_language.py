@@ -75,7 +75,8 @@ def test_a_language_that_is_not_offered_changes_nothing(web: Client, code: str) 
 
 
 @pytest.mark.parametrize(
-    "target", ["//evil.example", "https://evil.example", "/\\evil.example", ""]
+    "target",
+    ["//evil.example", "https://evil.example", "/\\evil.example", "", "appointment", "?x=1", "a/b"],
 )
 def test_changing_the_language_leads_nowhere_else(web: Client, target: str) -> None:
     assert web.post("/language/", {"language": "nl", "next": target})["Location"] == "/"

@@ -22,6 +22,7 @@ from appointments.domain import BookedAttendee, Status
 from appointments.models import Appointment, Cancellation, Connection, ConnectionHealth, WorkerPulse
 from appointments.services.cancel import Wish, ask_to_cancel
 from appointments.services.records import store
+from appointments.views.rows import key_of
 from tests.views.conftest import HTMX, POLL, Book, make_connection, record
 
 HOSTILE = """<img src=x onerror=alert(1)>"><b hx-get=/evil>'&"""
@@ -316,6 +317,106 @@ def test_a_long_day_that_is_over_does_not_open_empty(web: Client, book: Book) ->
     assert "Earlier" in text(web, "/")
 
 
+def lanes(count: int, *, window: tuple[time, time] | None = None) -> None:
+    """Patients of this day's evening session; without a window no clock times are known."""
+    husky = make_connection("huskyvoice", name="Clinic")
+    lane = {"starts_at": None, "ends_at": None, "day": NOON.date(), "session": "Evening"}
+    people = [BookedAttendee(name=f"Evening {number}") for number in range(count)]
+    records = [
+        record(number, start=NOON, window=window, attendees=(one,), **lane)
+        for number, one in enumerate(people)
+    ]
+    store(husky, records, read_at=timezone.now())
+
+
+@pytest.mark.usefixtures("noon")
+@pytest.mark.parametrize("start", ["/", "/?range=today"])
+def test_who_may_still_come_is_never_behind_the_opening(
+    start: str, web: Client, book: Book
+) -> None:
+    """A session without clock times stands at the beginning of its day, and is in the evening."""
+    lanes(6)
+    book(20, starts_at=NOON - timedelta(hours=11))
+    book(3, starts_at=NOON + timedelta(hours=1), connection=make_connection("meetergo", name="2"))
+
+    assert names(text(web, start))[:6] == [f"Evening {number}" for number in range(6)]
+
+
+@pytest.mark.usefixtures("noon")
+@pytest.mark.parametrize(("ends", "is_shown"), [(time(18), True), (time(11), False)])
+def test_who_is_within_a_window_is_not_behind_the_opening(
+    ends: time, is_shown: bool, web: Client, book: Book
+) -> None:
+    lanes(22, window=(time(8), ends))
+    Appointment.objects.update(sorts_at=NOON.replace(hour=8))
+    book(3, starts_at=NOON + timedelta(hours=1))
+
+    assert ("Evening 0" in names(text(web, "/"))) is is_shown
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_long_appointment_that_goes_on_is_not_behind_the_opening(web: Client, book: Book) -> None:
+    rows = book(30, starts_at=NOON - timedelta(hours=11, minutes=50))
+    Appointment.objects.filter(pk=rows[4].pk).update(ends_at=NOON + timedelta(hours=4))
+
+    assert names(text(web, "/"))[0] == "Person 0"
+    Appointment.objects.filter(pk=rows[4].pk).update(status="cancelled")
+    assert names(text(web, "/"))[0] == "Person 22"
+
+
+def test_a_remembered_place_does_not_outlive_its_day(web: Client, book: Book, staff: User) -> None:
+    """Reloaded the next morning, "today" begins anew, and nothing is said to be in front of it."""
+    with time_machine.travel(NOON, tick=True) as clock:
+        WorkerPulse.beat("worker of the tests")
+        (row,) = book(1, starts_at=NOON - timedelta(hours=3))
+        book(
+            1, starts_at=NOON + timedelta(days=1), connection=make_connection("meetergo", name="2")
+        )
+        address = f"/?range=today&after={key_of({'sorts_at': row.sorts_at, 'pk': row.pk})}"
+        assert text(web, address).count("Nothing is booked") == 0
+        clock.shift(timedelta(days=1))
+        web.force_login(staff)
+        page = text(web, address)
+
+    assert names(page) == ["Person 0"]
+    assert ">Earlier<" not in page
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_place_whose_rows_are_gone_leads_to_the_beginning(web: Client, book: Book) -> None:
+    """Never "nothing found" while there is something."""
+    rows = book(3, starts_at=NOON + timedelta(hours=1))
+    key = key_of({"sorts_at": rows[1].sorts_at, "pk": rows[1].pk})
+    Appointment.objects.filter(pk=rows[2].pk).update(status="cancelled")
+
+    for headers in ({}, POLL):
+        answer = web.get(f"/?status=booked&after={key}", headers=headers)
+        assert names(answer.content.decode()) == ["Person 0", "Person 1"]
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_filter_does_not_make_today_free(web: Client, book: Book) -> None:
+    book(2, starts_at=NOON + timedelta(days=1))
+    book(1, starts_at=NOON + timedelta(hours=1), connection=make_connection("huskyvoice", name="2"))
+
+    for query in ("provider=meetergo", "with=behrens&provider=meetergo"):
+        page = text(web, f"/?{query}")
+        assert len(names(page)) == 2
+        assert 'class="free-day"' not in page
+
+
+@pytest.mark.usefixtures("noon")
+def test_the_day_that_was_jumped_to_goes_along_with_the_next_filter(
+    web: Client, book: Book
+) -> None:
+    """And a day that was left is not kept by the browser: its field says that it is empty."""
+    jumped = filters_form(text(web, "/?day=2026-11-26"))
+
+    for name in ("from", "to"):
+        assert re.search(rf'name="{name}" value="2026-11-26"', jumped)
+        assert re.search(rf'name="{name}" value=""', filters_form(text(web, "/")))
+
+
 @pytest.mark.parametrize(
     ("zone", "now", "is_over"),
     [
@@ -379,6 +480,9 @@ def test_a_doctor_searched_as_a_person_is_pointed_to(web: Client, book: Book) ->
     link = 'href="/?with=behrens&amp;range=upcoming">appointments with “behrens”'
 
     assert link in text(web, "/?q=behrens")
+    over = make_connection("huskyvoice", name="Clinic")
+    book(1, starts_at=NOON - timedelta(days=9), host="Dr. Sharma", connection=over)
+    assert "Doctors and staff" not in text(web, "/?q=sharma")
     assert len(names(text(web, "/?range=upcoming&with=behrens"))) == 1
     assert "Doctors and staff" not in text(web, "/?q=nobody")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from uuid import uuid4
@@ -17,11 +18,13 @@ from django.test import Client
 from django.utils import timezone
 
 from appointments.booking_forms import ScheduleForm, SlotField
-from appointments.domain import Service
+from appointments.domain import BookedAppointment, BookedAttendee, Service, Status
 from appointments.models import Appointment, Booking, Connection
+from appointments.services.book import _deviations
 from appointments.services.records import store
 from appointments.services.schedule import Offers, offers
 from tests.desk import Desk
+from tests.services.test_schedule import ask
 from tests.views.conftest import Book, ask_for, filled, make_connection, record, review_of
 from tests.views.test_changes import HOSTILE, ask_slots, hidden, path_of, shown, slots_in
 
@@ -480,3 +483,40 @@ def test_free_times_of_somebody_who_cannot_be_booked_for_it_are_not_asked_for(
     assert "Whom you chose cannot be booked for this at meetergo" in shown(answer)
     assert slots_in(answer) == []
     assert desk.received("meetergo") == asked
+
+
+def test_a_customer_number_is_not_sent_beside_the_name_of_somebody_else(
+    web: Client, desk: Desk
+) -> None:
+    """Only the number would be sent: the page must not name one person and book another."""
+    row = desk.book("mijnklantportaal")
+    sanne = row.attendees.get()
+    address = f"/schedule/?connection={row.connection_id}&person={sanne.pk}"
+
+    opened = shown(web.get(address))
+    assert f'value="{sanne.external_id}"' in opened
+    assert f'value="{sanne.name}"' not in opened
+    fields = filled(row.connection, customer_id=sanne.external_id, person=sanne.pk)
+    both = web.post("/schedule/", fields)
+    assert both.status_code == 422
+    assert "Empty this, or name and e-mail" in shown(both)
+    by_number = fields | {"name": "", "email": ""}
+    review = shown(web.post("/schedule/", by_number))
+    assert f"to book for {sanne.name} (customer number {sanne.external_id})" in review
+
+
+def test_somebody_else_on_what_was_booked_is_an_alarm(desk: Desk) -> None:
+    """Beyond doubt: who shows no address, or is called otherwise, is no stranger yet."""
+    booking = ask("meetergo", desk)
+    was = BookedAppointment(
+        external_id="x", status=Status.BOOKED, starts_at=booking.starts_at, ends_at=None
+    )
+
+    def deviations(name: str, email: str = "") -> list[str]:
+        person = BookedAttendee(name=name, email=email)
+        return _deviations(booking, replace(was, attendees=(person,)))
+
+    assert deviations("Somebody Else", "else@example.org") == ["people"]
+    assert deviations("Called Otherwise", booking.wish["email"].upper()) == []
+    assert deviations("Without An Address") == []
+    assert _deviations(booking, was) == []
