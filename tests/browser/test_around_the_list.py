@@ -98,6 +98,27 @@ def test_a_day_is_reached_by_its_date(page: Page, desk: Desk, log_in: LogIn) -> 
     page.wait_for_url("**/?status=booked&from=2027-02-03&to=2027-02-03")
 
 
+def test_the_next_filter_keeps_the_day_that_is_shown(page: Page, desk: Desk, log_in: LogIn) -> None:
+    """Neither one that was left before, nor none at all."""
+    several(desk, "mijnklantportaal", 1)
+    log_in(page)
+    status = page.get_by_label("Status", exact=True)
+
+    page.get_by_role("link", name="Later days").click()
+    page.wait_for_url(re.compile(r"/\?from="))
+    page.get_by_role("link", name="Today", exact=True).click()
+    page.wait_for_url(re.compile(r"/\?range=today"))
+    expect(page.get_by_label("From", exact=True)).to_have_value("")
+    status.select_option("booked")
+    page.wait_for_url(re.compile(r"/\?status=booked&range=today$"))
+
+    page.get_by_label("Go to a day").fill("2027-02-03")
+    page.wait_for_url("**/?status=booked&from=2027-02-03&to=2027-02-03")
+    expect(page.get_by_label("From", exact=True)).to_have_value("2027-02-03")
+    status.select_option("")
+    page.wait_for_url("**/?from=2027-02-03&to=2027-02-03")
+
+
 def test_the_day_sheet_prints_without_the_frame(page: Page, desk: Desk, log_in: LogIn) -> None:
     """By key from the list; on paper there is nothing to press, and black on white."""
     several(desk, "mijnklantportaal", 2)
