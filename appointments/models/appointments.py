@@ -29,13 +29,15 @@ from appointments.providers.registry import PROVIDERS
 
 LONGEST_TAG = 80
 
-SESSION_ORDER = {"Morning": 1, "Afternoon": 2, "Evening": 3}
+SESSION_BEGINS = {"Morning": 8, "Afternoon": 13, "Evening": 17}
+"""Hours at which sessions stand in a list whose own hours are not known."""
 # Letters that no decomposition takes apart, and the apostrophe that tablets type.
 _WITHOUT_ACCENT = str.maketrans(
     {"ø": "o", "æ": "ae", "œ": "oe", "đ": "d", "ð": "d", "ł": "l", "þ": "th", "\u0131": "i"}
     | {"\u2019": "'", "\u2018": "'"}
 )
 _SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
+_APOSTROPHES = re.compile("(?<=\\w)['\u2019\u2018](?=\\w)")
 _TURNS_DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _PHONE_QUERY = re.compile(r"[\d\s()+./-]{4,}")
 
@@ -48,7 +50,7 @@ def _number_in(query: str) -> str:
 def is_sought(query: str, *, name: str, email: str, phone: str) -> bool:
     """Whether it is this person of a group who was looked for, by the rules of `matching`."""
     query = query.replace("(0)", "")
-    text = f"{fold(name)} {fold(email)} {digits(phone)}"
+    text = _searched([name, email, digits(phone)])
     words = fold(query).replace(",", " ").split()
     number = _number_in(query)
     by_number = bool(number) and number in digits(phone)
@@ -73,8 +75,8 @@ class AppointmentQuerySet(models.QuerySet["Appointment"]):
         return self.filter(sorts_at__lt=day_start(last + timedelta(days=1)))
 
     def with_host(self, fragment: str) -> AppointmentQuerySet:
-        """Bookings with *fragment* in the host's name, or in the one that was noted here."""
-        return self.holding([[fold(fragment)]], column="host_search")
+        """Bookings with all of *fragment* in the host's name, or in the one that was noted here."""
+        return self.holding([fold(fragment).split()], column="host_search")
 
     def matching(self, query: str) -> AppointmentQuerySet:
         """Bookings with every word of *query* in name, e-mail, phone, reference or id."""
@@ -340,9 +342,14 @@ def search_text(booking: BookedAppointment) -> str:
             for part in (one.name, one.email, digits(one.phone), *one.guests)
         ),
     )
+    return _searched(parts)
+
+
+def _searched(parts: Iterable[str]) -> str:
+    """All that is found of *parts*: also names in other spellings, O'Connor as OConnor too."""
     text = "\n".join(part for part in parts if part).casefold()
-    spelt_out = text.translate(_SPELT_OUT)
-    return fold(text if spelt_out == text else f"{text}\n{spelt_out}")
+    spellings = (text, text.translate(_SPELT_OUT), _APOSTROPHES.sub("", text))
+    return fold("\n".join(dict.fromkeys(spellings)))
 
 
 def host_search_text(host: str, practitioner: str) -> str:
@@ -356,5 +363,5 @@ def list_position(booking: BookedAppointment, *, zone: ZoneInfo) -> datetime:
     assert booking.day is not None  # noqa: S101 - readers never make a booking without either
     if booking.window is not None:
         return datetime.combine(booking.day, booking.window[0], tzinfo=zone)
-    lane = timedelta(seconds=SESSION_ORDER.get(booking.session, 0))
-    return day_start(booking.day) + lane
+    hour = SESSION_BEGINS.get(booking.session, 0)
+    return datetime.combine(booking.day, time(hour), tzinfo=timezone.get_default_timezone())

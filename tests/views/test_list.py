@@ -317,11 +317,11 @@ def test_a_long_day_that_is_over_does_not_open_empty(web: Client, book: Book) ->
     assert "Earlier" in text(web, "/")
 
 
-def lanes(count: int, *, window: tuple[time, time] | None = None) -> None:
-    """Patients of this day's evening session; without a window no clock times are known."""
+def lanes(count: int, *, session: str = "Evening", window: tuple[time, time] | None = None) -> None:
+    """Patients of a session of this day; without a window no clock times are known."""
     husky = make_connection("huskyvoice", name="Clinic")
-    lane = {"starts_at": None, "ends_at": None, "day": NOON.date(), "session": "Evening"}
-    people = [BookedAttendee(name=f"Evening {number}") for number in range(count)]
+    lane = {"starts_at": None, "ends_at": None, "day": NOON.date(), "session": session}
+    people = [BookedAttendee(name=f"{session} {number}") for number in range(count)]
     records = [
         record(number, start=NOON, window=window, attendees=(one,), **lane)
         for number, one in enumerate(people)
@@ -331,15 +331,32 @@ def lanes(count: int, *, window: tuple[time, time] | None = None) -> None:
 
 @pytest.mark.usefixtures("noon")
 @pytest.mark.parametrize("start", ["/", "/?range=today"])
+@pytest.mark.parametrize("session", ["Morning", "Evening", "Night"])
 def test_who_may_still_come_is_never_behind_the_opening(
-    start: str, web: Client, book: Book
+    session: str, start: str, web: Client, book: Book
 ) -> None:
-    """A session without clock times stands at the beginning of its day, and is in the evening."""
-    lanes(6)
+    """Of a session without clock times nobody knows when it is over."""
+    lanes(6, session=session)
     book(20, starts_at=NOON - timedelta(hours=11))
     book(3, starts_at=NOON + timedelta(hours=1), connection=make_connection("meetergo", name="2"))
 
-    assert names(text(web, start))[:6] == [f"Evening {number}" for number in range(6)]
+    assert {f"{session} {number}" for number in range(6)} <= set(names(text(web, start)))
+
+
+def test_sessions_without_clock_times_stand_in_the_order_of_the_day(
+    web: Client, book: Book
+) -> None:
+    with time_machine.travel(NOON.replace(hour=1), tick=True):
+        web.force_login(User.objects.get(username="anna"))
+        book(2, starts_at=NOON - timedelta(minutes=30))
+        lanes(1, session="Evening")
+        lane = {"starts_at": None, "ends_at": None, "day": NOON.date(), "session": "Morning"}
+        first = record(9, start=NOON, **lane)
+        store(Connection.objects.get(name="Clinic"), [first], read_at=timezone.now())
+
+        shown = names(text(web, "/"))
+
+    assert shown == ["Person 9", "Person 0", "Person 1", "Evening 0"]
 
 
 @pytest.mark.usefixtures("noon")
@@ -485,6 +502,31 @@ def test_a_doctor_searched_as_a_person_is_pointed_to(web: Client, book: Book) ->
     assert "Doctors and staff" not in text(web, "/?q=sharma")
     assert len(names(text(web, "/?range=upcoming&with=behrens"))) == 1
     assert "Doctors and staff" not in text(web, "/?q=nobody")
+
+
+@pytest.mark.parametrize("query", ["oconnor", "o'connor", "O\u2019Connor", "connor"])
+def test_a_name_is_found_without_its_apostrophe(query: str, web: Client, book: Book) -> None:
+    book(1, attendees=(BookedAttendee(external_id="p", name="James O'Connor"),))
+
+    assert names(text(web, f"/?q={query}")) == ["James O'Connor"]
+
+
+def test_whoever_is_found_by_another_spelling_stands_first_of_a_group(
+    web: Client, book: Book
+) -> None:
+    people = tuple(BookedAttendee(external_id=n, name=n) for n in ("Omar Haddad", "Ida Sørensen"))
+    book(is_group=True, attendees=people)
+
+    for query in ("soerensen", "sorensen", "Sørensen"):
+        assert names(text(web, f"/?q={query}")) == ["Ida Sørensen"]
+
+
+@pytest.mark.parametrize("name", ["Dr Behrens", "behrens katrin", "Dr. Katrin", "Behrens", "rens"])
+def test_a_doctor_is_found_as_people_say_the_name(name: str, web: Client, book: Book) -> None:
+    book(1, host="Dr. Katrin Behrens")
+
+    assert names(text(web, f"/?with={name}")) == ["Person 0"]
+    assert names(text(web, "/?with=Dr+Behrmann")) == []
 
 
 def test_a_reference_is_found_without_what_stands_between(web: Client, book: Book) -> None:
