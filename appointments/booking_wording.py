@@ -476,7 +476,7 @@ def booking_consequence(
         "what": name_of(", ".join(_asked_parts(connection, request, offered))),
     }
     sentences = [_("Asks %(provider)s (%(account)s) to book for %(who)s: %(what)s.") % values]
-    if theirs := _on_their_clock(request):
+    if theirs := _on_their_clock(connection, request):
         sentences.append(theirs)
     if replaces is not None:
         kept = {"when": _when_of(replaces), "provider": replaces.connection.provider_label}
@@ -573,12 +573,13 @@ def _in_zone(start: datetime, end: datetime | None, *, zone: tzinfo) -> str:
     return _("%(when)s in %(zone)s") % {"when": f"{day}{span}", "zone": zone}
 
 
-def _on_their_clock(request: ScheduleRequest) -> str:
-    """The start on the clock of the person, where the provider is told one."""
+def _on_their_clock(connection: Connection, request: ScheduleRequest) -> str:
+    """The start on the clock of the person, unless it is that of the desk or of the practice."""
     if not request.time_zone or request.session:
         return ""
     here, zone = timezone.localtime(request.starts_at), ZoneInfo(request.time_zone)
-    if here.utcoffset() == here.astimezone(zone).utcoffset():
+    said = (here.utcoffset(), here.astimezone(connection.zone).utcoffset())
+    if here.astimezone(zone).utcoffset() in said:
         return ""
     there = _in_zone(here, request.ends_at, zone=zone)
     return _("On their own clock that is %(when)s.") % {"when": there}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
 
 from django.utils import timezone
 from django.utils.functional import Promise
@@ -91,6 +91,19 @@ def failing_notice(connection: Connection, *, now: datetime | None = None) -> No
         return Notice(sentence=f"{sentence} {again}", tone="bad")
     again = _("Next try at %(time)s.") % {"time": moment(health.next_sync_at)}
     return Notice(sentence=f"{sentence} {again}", tone="bad", read_now=connection.pk)
+
+
+def unread_notice(connections: Iterable[Connection], day: date) -> Notice | None:
+    """Which of *connections* are not read as far as *day*: there, nothing shown says nothing."""
+    known = [(one.name, one.read_to) for one in connections if one.read_to < day]
+    if not known:
+        return None
+    each = [
+        _("%(account)s up to %(day)s") % {"account": name, "day": day_short(last)}
+        for name, last in known
+    ]
+    sentence = _("Not read any farther, so later days may hold more: %(accounts)s.")
+    return Notice(sentence=sentence % {"accounts": ", ".join(each)}, tone="info")
 
 
 def read_moment(connection: Connection) -> str:

@@ -222,10 +222,8 @@ class Appointment(models.Model):
     @property
     def who(self) -> str:
         """The people booked, as one line for headings and accessible names."""
-        names = [one.label for one in self.attendees.all()]
-        if not names:
-            return self.title or self.reference or self.external_id
-        return names[0] if len(names) == 1 else and_others(names[0], len(names) - 1)
+        people = list(self.attendees.all())
+        return named_first(people) if people else self.title or self.reference or self.external_id
 
     @property
     def is_past(self) -> bool:
@@ -323,6 +321,12 @@ def fold(text: str) -> str:
 
 def digits(text: str) -> str:
     return "".join(char for char in text if char.isdecimal())
+
+
+def named_first(people: Sequence[Attendee]) -> str:
+    """The first of *people*, and how many more there are."""
+    label = people[0].label
+    return label if len(people) == 1 else and_others(label, len(people) - 1)
 
 
 def day_start(day: date) -> datetime:

@@ -159,6 +159,12 @@ class Connection(models.Model):
             for one in self.offers
         )
 
+    @property
+    def read_to(self) -> date:
+        """The last day of which its bookings are listed."""
+        days = self.capabilities.listing_days
+        return timezone.localdate(timezone=self.zone) + timedelta(days=days)
+
     def expires_within(self, period: timedelta, *, today: date) -> bool:
         return (
             self.credentials_expire_on is not None and self.credentials_expire_on <= today + period

@@ -175,7 +175,7 @@ def _begin(connection: Connection, *, sparing: bool) -> SyncRun | None:
 def _last_day(connection: Connection, today: date, *, now: datetime, sparing: bool) -> date:
     """How far to read: where a listing costs a request a day, later days only once an hour."""
     can = connection.capabilities
-    whole = today + timedelta(days=can.listing_days)
+    whole = connection.read_to
     if not sparing or can.near_days is None:
         return whole
     read_lately = SyncRun.objects.filter(

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from itertools import islice
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -24,11 +22,19 @@ from appointments.connection_wording import (
     freshness,
     quota_notice,
     quota_used,
+    unread_notice,
 )
 from appointments.days import day_short
-from appointments.domain import LIVE
-from appointments.forms import FilterForm, Range, TagForm
-from appointments.models import Appointment, Booking, Cancellation, Connection, WorkerPulse
+from appointments.forms import FilterForm, Range, TagForm, found_first
+from appointments.models import (
+    Appointment,
+    Attendee,
+    Booking,
+    Cancellation,
+    Connection,
+    WorkerPulse,
+)
+from appointments.models.appointments import is_sought, named_first
 from appointments.phrases import Notice
 from appointments.providers.registry import PROVIDERS
 from appointments.services import limits
@@ -45,7 +51,9 @@ from appointments.views.filters import (
     Accounts,
     Span,
     Wanted,
+    account_names,
     address,
+    in_words,
     query_of,
     without,
 )
@@ -71,6 +79,8 @@ LOOKED_BACK = timedelta(days=90)
 """So far the search offers to go back, for somebody of whom there is much that is over."""
 OTHER_BOOKINGS = 8
 """Of the same person, at most this many are shown."""
+MOST_OF_A_GROUP = 3
+"""Of a group, at most so many are looked for."""
 MOST_RELATED = 40
 """Rows of one question about the same person."""
 
@@ -124,7 +134,9 @@ def index(request: StaffRequest) -> HttpResponse:
     if is_background(request):
         return render(request, "appointments/list.html#list", context)
     response = render(request, "appointments/list.html#desk", context)
-    response["HX-Replace-Url"] = context["here"]
+    # What was pressed is gone back from; what is being typed is not, letter by letter.
+    is_typed = "#filters" in request.headers.get("HX-Source", "")
+    response["HX-Replace-Url" if is_typed else "HX-Push-Url"] = context["here"]
     return response
 
 
@@ -190,6 +202,11 @@ def _list_context(
         "can_pick_all": bool(shown.raw) and wanted.span.last is not None,
         "query": query_of(kept),
         "with_nobody": wanted.with_nobody(),
+        "unread": unread_notice(
+            [one for one in connections.values() if wanted.may_show(one)], wanted.span.farthest
+        ),
+        "narrowed": _narrowed(kept),
+        "everything": address({"q": kept["q"]}) if "q" in kept else "",
         "with_anybody": address(without(kept, "with")),
         "zone": settings.TIME_ZONE,
         "here": address(kept | dict(place)),
@@ -210,6 +227,13 @@ def _now_before(raw: Sequence[Raw]) -> int | None:
     now = timezone.now()
     coming = [one["pk"] for one in raw if one["sorts_at"] >= now]
     return coming[0] if 0 < len(coming) < len(raw) else None
+
+
+def _narrowed(kept: Mapping[str, str]) -> str:
+    """Of a search: whatever else it is held to, in words; empty if to nothing but coming days."""
+    rest = without(kept, "q")
+    is_everywhere = not rest or rest == {"range": Range.UPCOMING.value}
+    return "" if "q" not in kept or is_everywhere else in_words(rest, account_names())
 
 
 def _as_host(wanted: Wanted, shown: Slice) -> str:
@@ -385,14 +409,13 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
     )
     obstacle = obstacles(appointment)
     is_free = open_one is None and change is None
+    looked_for = request.GET.get("q", "")
+    people = found_first(appointment.attendees.all(), looked_for)
     return {
         "appointment": appointment,
-        "facts": facts(appointment),
+        "facts": facts(appointment) | ({"who": named_first(people)} if people else {}),
         "status_word": status_word(appointment),
-        "people": [
-            {"person": one, "clock": clock_elsewhere(appointment, one)}
-            for one in appointment.attendees.all()
-        ],
+        "people": [{"person": one, "clock": clock_elsewhere(appointment, one)} for one in people],
         "meeting_link": safe_link(appointment.meeting_link),
         "open_cancellation": open_one,
         "obstacle": obstacle,
@@ -405,7 +428,7 @@ def detail_context(request: StaffRequest, appointment: Appointment) -> dict[str,
         "change": change,
         "may_cancel": may_cancel,
         "policy": policy_notice(appointment) if appointment.is_live else None,
-        **_other_bookings(appointment),
+        **_other_bookings(appointment, people, looked_for=looked_for),
         "timeline": timeline(appointment, cancellations, [*bookings, *replacements]),
         "freshness": freshness(appointment.connection),
         "zone": settings.TIME_ZONE,
@@ -509,16 +532,25 @@ def safe_link(address: str) -> str:
     return address if address.lower().startswith("https://") and address.isprintable() else ""
 
 
-def _other_bookings(appointment: Appointment) -> dict[str, list[dict[str, Any]]]:
+def _other_bookings(
+    appointment: Appointment, people: Sequence[Attendee], *, looked_for: str
+) -> dict[str, Any]:
     """
     Upcoming bookings of the same people at every provider: what stands, and what does not any more.
 
     By e-mail or phone, and by what one of these shows besides: who gave one provider an address
-    and another one address and number is found at a third one that knows only the number.
+    and another one address and number is found at a third one that knows only the number. Of a
+    group, those whom the list looks for, otherwise the first few.
     """
-    own = Reach.of_people(list(appointment.attendees.all())[:3])
+    sought = [
+        one
+        for one in people
+        if looked_for and is_sought(looked_for, name=one.name, email=one.email, phone=one.phone)
+    ]
+    of_these = (sought or people)[:MOST_OF_A_GROUP]
+    own = Reach.of_people(of_these)
     if not own:
-        return {"others": [], "not_any_more": []}
+        return {}
     around = (
         Appointment.objects.exclude(pk=appointment.pk)
         .filter(connection__provider__in=PROVIDERS)
@@ -533,23 +565,30 @@ def _other_bookings(appointment: Appointment) -> dict[str, list[dict[str, Any]]]
         if own.is_of(one)
     ]
     reach = own | Reach.of_people(relatives)
-    coming = around.holding(reach.likely()).from_day(timezone.localdate()).in_order()
-
-    def shown(rows: QuerySet[Appointment]) -> list[dict[str, Any]]:
-        theirs = (row for row in rows[:MOST_RELATED] if any(map(reach.is_of, row.attendees.all())))
-        return [_other(row) for row in islice(theirs, OTHER_BOOKINGS)]
-
+    found = around.holding(reach.likely()).from_day(timezone.localdate()).in_order()
+    theirs = [
+        (row, whose)
+        for row in found[:MOST_RELATED]
+        if (whose := [one.label for one in row.attendees.all() if reach.is_of(one)])
+    ]
+    stands = [one for one in theirs if one[0].is_live and not one[0].is_past]
+    over = [one for one in theirs if one not in stands]
+    is_group = len(people) > 1
+    addresses = [text for one in of_these for text in (one.email or one.phone,) if text]
     return {
-        "others": shown(coming.filter(status__in=LIVE)),
-        "not_any_more": shown(coming.exclude(status__in=LIVE)),
+        "others": [_other(*one, is_group=is_group) for one in stands[:OTHER_BOOKINGS]],
+        "more_others": max(len(stands) - OTHER_BOOKINGS, 0),
+        "all_others": address({"q": addresses[0]}) if addresses else "",
+        "not_any_more": [_other(*one, is_group=is_group) for one in over[:OTHER_BOOKINGS]],
     }
 
 
-def _other(row: Appointment) -> dict[str, Any]:
+def _other(row: Appointment, whose: Sequence[str], *, is_group: bool) -> dict[str, Any]:
     at = when(row)
     return {
         "appointment": row,
         "when": at,
         "day": day_title(at.day, today=timezone.localdate()),
         "word": status_word(row),
+        "whose": ", ".join(whose) if is_group else "",
     }

@@ -89,6 +89,10 @@ from appointments.views.timeline import of_booking
 
 CHANGE, BOOK = "change", "book"
 """What the buttons of the review ask for; a form sent without either asks for the review."""
+ELSEWHERE = "elsewhere"
+"""Names the connection that somebody turns to with a form half filled in."""
+MEANS_THE_SAME = ("title", "name", "email", "phone")
+"""Fields of a form that are worth the same at another provider."""
 SLOTS_ASKED = ("slots_from", "slots_days")
 
 
@@ -107,7 +111,8 @@ def schedule(request: StaffRequest) -> HttpResponse:
     ]
     replacing = _replacing(sent)
     known = None if replacing else _known_person(sent.get("person", ""))
-    asked = sent.get("connection", "")
+    elsewhere = request.POST.get(ELSEWHERE, "")
+    asked = elsewhere or sent.get("connection", "")
     connection = next((one for one in connections if str(one.pk) == asked), None)
     context: dict[str, Any] = {"connections": connections, "is_unknown": False, "known": known}
     context |= _replaced(replacing, person=sent.get("person", ""))
@@ -121,14 +126,16 @@ def schedule(request: StaffRequest) -> HttpResponse:
     if context.get("must_choose"):
         form = _form(connection, typed=_typed(request))
         return _form_page(request, context, form, data=request.POST, status=409)
-    if request.method != "POST":
+    if request.method != "POST" or elsewhere:
         carried: dict[str, str] = {}
         if replacing:
             carried = _of_the_old_one(replacing, connection)
         elif known:
             carried = _of_person(known, connection)
-        typed = _taken(carried, connection)
-        return _form_page(request, context, _form(connection, typed=typed), data=request.GET)
+        # What else was typed means another thing there: services, and times on another clock.
+        typed = {name: text for name in MEANS_THE_SAME if (text := request.POST.get(name))}
+        form = _form(connection, typed=_taken(carried | typed, connection))
+        return _form_page(request, context, form, data=request.GET)
     if CHOOSE in request.POST or request.POST.get("do") == SHOW:
         return _slots_page(request, context, connection)
     if request.POST.get("do") == CHANGE:

@@ -54,6 +54,11 @@ class Span:
     def days(self) -> int:
         return (self.last - self.first).days + 1 if self.last else 1
 
+    @property
+    def farthest(self) -> date:
+        """The last day; of a list without end, the day that it begins with."""
+        return self.last or self.first
+
     def holds(self, moment: datetime) -> bool:
         day = timezone.localdate(moment)
         return self.first <= day and (self.last is None or day <= self.last)

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from appointments.connection_wording import read_moment
+from appointments.connection_wording import read_moment, unread_notice
 from appointments.models import Connection
 from appointments.models.appointments import AppointmentQuerySet
 from appointments.models.appointments import name_of as called
@@ -57,6 +57,9 @@ def day_sheet(request: StaffRequest) -> HttpResponse:
             for one in accounts.used.values()
             if wanted.may_show(one)
         ],
+        "unread": unread_notice(
+            [one for one in accounts.used.values() if wanted.may_show(one)], span.farthest
+        ),
         "zone": settings.TIME_ZONE,
         "back": address(wanted.kept),
     }

@@ -852,7 +852,8 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         happens="The session ends while the dialog is open",
-        read="The login, which leads back to the dialog",
+        read="The dialog stays, and leads to the login in a new tab; without scripts, the login, "
+        "which leads back to the dialog",
         again="Nothing was recorded; press the button again",
         refresh=AS_USUAL,
         elsewhere=(

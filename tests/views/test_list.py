@@ -412,6 +412,35 @@ def test_a_place_whose_rows_are_gone_leads_to_the_beginning(web: Client, book: B
 
 
 @pytest.mark.usefixtures("noon")
+@pytest.mark.parametrize("path", ["/", "/print/"])
+def test_of_days_that_nobody_read_nothing_is_said_to_be_free(
+    path: str, web: Client, book: Book
+) -> None:
+    """HuskyVoice is read for fourteen days, the others for sixty."""
+    book(1)
+    make_connection("huskyvoice", name="Clinic")
+    unread = "Not read any farther, so later days may hold more:"
+
+    def shown(query: str) -> str:
+        return html.unescape(text(web, f"{path}?{query}"))
+
+    assert unread not in shown("from=2026-11-24&to=2026-12-08")
+    assert f"{unread} Clinic up to Tue 8 Dec." in shown("from=2026-11-24&to=2026-12-09")
+    assert unread not in shown("from=2026-11-24&to=2026-12-09&provider=meetergo")
+    far = shown("from=2027-03-01&to=2027-03-01")
+    assert f"{unread} Physio am Park up to Sat 23 Jan, Clinic up to Tue 8 Dec." in far
+    assert "Nothing is booked" not in far
+
+
+@pytest.mark.usefixtures("noon")
+def test_who_clears_a_doctors_days_is_told_to_choose_some(web: Client, book: Book) -> None:
+    book(1)
+
+    assert "choose days that end" in text(web, "/?with=behrens")
+    assert "choose days that end" not in text(web, "/?with=behrens&range=week")
+
+
+@pytest.mark.usefixtures("noon")
 def test_a_filter_does_not_make_today_free(web: Client, book: Book) -> None:
     book(2, starts_at=NOON + timedelta(days=1))
     book(1, starts_at=NOON + timedelta(hours=1), connection=make_connection("huskyvoice", name="2"))
@@ -544,7 +573,8 @@ def test_a_search_that_found_some_says_where_it_looked(web: Client, book: Book) 
 
     assert "Searched here" not in everywhere
     assert "Searched here: Today." in narrowed
-    assert 'href="/?q=person&amp;range=upcoming">Look at all days' in narrowed
+    assert 'href="/?q=person">Search everywhere' in narrowed
+    assert "Searched here: meetergo · Upcoming." in text(web, "/?q=person&provider=meetergo")
 
 
 @pytest.mark.usefixtures("noon")
@@ -816,9 +846,12 @@ def test_typing_in_the_search_gets_toolbar_and_list(web: Client, book: Book) -> 
     """The address that the browser shows holds only what is set."""
     book(2)
 
-    answer = web.get("/?q=person+1&status=&provider=&from=", headers=HTMX)
+    typed = HTMX | {"HX-Source": "form#filters"}
+    answer = web.get("/?q=person+1&status=&provider=&from=", headers=typed)
 
     assert answer["HX-Replace-Url"] == "/?q=person+1"
+    pressed = web.get("/?range=week", headers=HTMX | {"HX-Source": "a"})
+    assert pressed["HX-Push-Url"] == "/?range=week"
     assert answer.content.decode().strip().startswith('<div id="desk"')
 
 

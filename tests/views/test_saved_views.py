@@ -117,7 +117,7 @@ def test_the_list_opens_with_one_and_the_rest_stays_within_reach(
     assert web.get("/")["Location"] == "/?status=cancelled"
     assert names(shown(web.get("/?range=upcoming"))) == ["Person 0"]
     assert 'href="/?range=upcoming"' in shown(web.get("/?status=cancelled"))
-    assert web.get("/?q=&status=", headers=HTMX)["HX-Replace-Url"] == "/?range=upcoming"
+    assert web.get("/?q=&status=", headers=HTMX)["HX-Push-Url"] == "/?range=upcoming"
     web.post(f"/views/{saved.pk}/start/", {"start": "no"})
     assert web.get("/").status_code == 200
 
