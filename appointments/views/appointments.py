@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -79,6 +80,8 @@ LOOKED_BACK = timedelta(days=90)
 """So far the search offers to go back, for somebody of whom there is much that is over."""
 OTHER_BOOKINGS = 8
 """Of the same person, at most this many are shown."""
+TYPED = ("q", "with")
+"""Filters that answer to every letter."""
 MOST_OF_A_GROUP = 3
 """Of a group, at most so many are looked for."""
 MOST_RELATED = 40
@@ -134,10 +137,15 @@ def index(request: StaffRequest) -> HttpResponse:
     if is_background(request):
         return render(request, "appointments/list.html#list", context)
     response = render(request, "appointments/list.html#desk", context)
-    # What was pressed is gone back from; what is being typed is not, letter by letter.
-    is_typed = "#filters" in request.headers.get("HX-Source", "")
-    response["HX-Replace-Url" if is_typed else "HX-Push-Url"] = context["here"]
+    is_one_more = _is_being_typed(request, wanted.kept)
+    response["HX-Replace-Url" if is_one_more else "HX-Push-Url"] = context["here"]
     return response
+
+
+def _is_being_typed(request: StaffRequest, kept: Mapping[str, str]) -> bool:
+    """Whether this only goes on with a word: nobody wants to go back letter by letter."""
+    before = QueryDict(urlsplit(request.htmx.current_url or "").query)
+    return any(before.get(name, kept.get(name)) != kept.get(name) for name in TYPED)
 
 
 @require_safe

@@ -7,10 +7,13 @@ from collections.abc import Callable
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.utils import timezone
 from playwright.sync_api import BrowserContext, Page, expect
 
+from appointments.services.records import store
 from tests.desk import Desk
 from tests.services.test_batch import several
+from tests.views.conftest import record
 
 pytestmark = pytest.mark.browser
 
@@ -117,6 +120,42 @@ def test_the_next_filter_keeps_the_day_that_is_shown(page: Page, desk: Desk, log
     expect(page.get_by_label("From", exact=True)).to_have_value("2027-02-03")
     status.select_option("")
     page.wait_for_url("**/?from=2027-02-03&to=2027-02-03")
+
+
+def test_back_goes_back_through_what_was_pressed(page: Page, desk: Desk, log_in: LogIn) -> None:
+    several(desk, "mijnklantportaal", 1)
+    log_in(page)
+    chosen = page.locator(".segments [aria-current]")
+
+    for name in ("7 days", "Tomorrow"):
+        page.get_by_role("link", name=name, exact=True).click()
+        expect(chosen).to_have_text(name)
+    page.go_back()
+    expect(chosen).to_have_text("7 days")
+    page.go_back()
+    expect(chosen).to_have_text("Upcoming")
+    search = page.get_by_label("Search name")
+    search.press_sequentially("xyz", delay=300)
+    page.wait_for_url(re.compile(r"q=xyz"))
+    page.go_back()
+    expect(search).to_have_value("")
+    page.go_forward()
+    expect(search).to_have_value("xyz")
+
+
+def test_another_page_of_the_list_begins_at_its_top(page: Page, desk: Desk, log_in: LogIn) -> None:
+    store(
+        desk.connection("meetergo"),
+        [record(number, start=desk.soon) for number in range(120)],
+        read_at=timezone.now(),
+    )
+    log_in(page)
+
+    page.get_by_role("link", name="Later", exact=True).click()
+
+    page.wait_for_url(re.compile("after="))
+    expect(page.get_by_role("link", name="Earlier").first).to_be_in_viewport()
+    assert page.evaluate("scrollY") == 0
 
 
 def test_the_day_sheet_prints_without_the_frame(page: Page, desk: Desk, log_in: LogIn) -> None:

@@ -424,6 +424,25 @@ def test_somebody_known_is_booked_again_without_typing(
     assert old.status == "booked"
 
 
+def test_who_was_typed_goes_along_to_another_practice(web: Client, linde: Connection) -> None:
+    """Not the time, which means another one there, nor a number that nobody has there."""
+    other = make_connection("huskyvoice", name="Clinic")
+    fields = filled(linde, elsewhere=other.pk, phone="+31612345678", customer_id="cst_7")
+
+    answer = web.post("/schedule/", fields)
+
+    page = shown(answer)
+    assert answer.status_code == 200
+    assert 'value="Emma Visser"' in page
+    assert 'value="+31612345678"' in page
+    assert fields["starts_at"] not in page
+    assert "cst_7" not in page
+    assert f'action="/schedule/?connection={other.pk}"' in page
+    first_button = re.search(r'<button[^>]*form="new-appointment"[^>]*>', page)
+    assert first_button is not None  # Enter presses it: it must lead nowhere else.
+    assert "elsewhere" not in first_button[0]
+
+
 @pytest.mark.parametrize("person", ["999999", "x", "²", "-1", "9" * 40])
 def test_somebody_who_is_not_known_any_more_is_typed(
     person: str, web: Client, linde: Connection

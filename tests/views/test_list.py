@@ -846,13 +846,30 @@ def test_typing_in_the_search_gets_toolbar_and_list(web: Client, book: Book) -> 
     """The address that the browser shows holds only what is set."""
     book(2)
 
-    typed = HTMX | {"HX-Source": "form#filters"}
-    answer = web.get("/?q=person+1&status=&provider=&from=", headers=typed)
+    answer = web.get("/?q=person+1&status=&provider=&from=", headers=HTMX)
 
-    assert answer["HX-Replace-Url"] == "/?q=person+1"
-    pressed = web.get("/?range=week", headers=HTMX | {"HX-Source": "a"})
-    assert pressed["HX-Push-Url"] == "/?range=week"
+    assert answer["HX-Push-Url"] == "/?q=person+1"
     assert answer.content.decode().strip().startswith('<div id="desk"')
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "header"),
+    [
+        ("", "q=a", "HX-Push-Url"),
+        ("?q=a", "q=an", "HX-Replace-Url"),
+        ("?q=a&range=week", "q=an&range=week", "HX-Replace-Url"),
+        ("?with=a", "with=an", "HX-Replace-Url"),
+        ("?q=an", "q=", "HX-Replace-Url"),
+        ("?q=an", "q=an&status=booked", "HX-Push-Url"),
+        ("?range=week", "range=today", "HX-Push-Url"),
+    ],
+)
+def test_back_undoes_a_press_or_a_word_and_not_a_letter(
+    before: str, now: str, header: str, web: Client, db: None
+) -> None:
+    current = HTMX | {"HX-Current-URL": f"http://testserver/{before}"}
+
+    assert header in web.get(f"/?{now}", headers=current)
 
 
 def test_the_number_of_queries_does_not_grow_with_the_rows(

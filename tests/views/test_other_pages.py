@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
+from django.contrib.auth.models import User
 from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -116,6 +117,59 @@ def test_what_stands_of_the_same_person_comes_first_and_what_does_not_apart(
     assert 'data-status="cancelled">Cancelled' in shown(page)
     Appointment.objects.filter(pk=third.pk).update(status="cancelled")
     assert "Nothing else that is still to come." in shown(web.get(first.get_absolute_url()))
+
+
+def test_more_bookings_than_are_shown_are_counted(web: Client, book: Book) -> None:
+    person = BookedAttendee(external_id="p", name="Ann", email="ann@example.org")
+    rows = book(11, attendees=(person,))
+
+    page = shown(web.get(rows[0].get_absolute_url()))
+
+    assert len(also_booked(web.get(rows[0].get_absolute_url()))[0]) == 8 + 1
+    assert '<a href="/?q=ann%40example.org">and 2 more</a>' in page
+
+
+def test_what_is_over_since_this_morning_is_not_to_come(web: Client, book: Book) -> None:
+    noon = timezone.localtime().replace(hour=12, minute=0, second=0, microsecond=0)
+    with time_machine.travel(noon, tick=True):
+        web.force_login(User.objects.get(username="anna"))
+        person = BookedAttendee(external_id="p", name="Ann", email="ann@example.org")
+        over, later = book(2, attendees=(person,), starts_at=noon - timedelta(hours=3))
+        Appointment.objects.filter(pk=later.pk).update(
+            starts_at=noon + timedelta(hours=1),
+            ends_at=noon + timedelta(hours=2),
+            sorts_at=noon + timedelta(hours=1),
+        )
+        found = also_booked(web.get(later.get_absolute_url()))
+
+    assert found == ([], [over.get_absolute_url()])
+
+
+def test_of_a_group_it_is_said_whose_other_bookings_they_are(web: Client, book: Book) -> None:
+    """And whoever the list looked for is the one whom the page names and looks for."""
+    lena, zoe = (
+        BookedAttendee(external_id=name, name=name, email=f"{name}@example.org")
+        for name in ("Lena", "Zoe")
+    )
+    (group,) = book(is_group=True, attendees=(lena, zoe))
+    other = make_connection("carevalidate", name="Hudson")
+    of_lena = book(1, connection=other, attendees=(lena,))[0]
+    third = make_connection("huskyvoice", name="Clinic")
+    of_zoe = book(1, connection=third, attendees=(zoe,))[0]
+
+    both = shown(web.get(group.get_absolute_url()))
+    sought = shown(web.get(f"{group.get_absolute_url()}?q=zoe"))
+
+    assert both.count('<b dir="auto">Lena</b>') == 2
+    assert "Lena and 1 more" in both
+    assert "Zoe and 1 more" in sought
+    assert also_booked(web.get(f"{group.get_absolute_url()}?q=zoe"))[0] == [
+        of_zoe.get_absolute_url()
+    ]
+    assert also_booked(web.get(group.get_absolute_url()))[0] == [
+        of_lena.get_absolute_url(),
+        of_zoe.get_absolute_url(),
+    ]
 
 
 def test_a_number_known_from_a_relative_leads_to_a_third_provider_and_no_further(
