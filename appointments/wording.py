@@ -796,6 +796,15 @@ def removed_before(cancellation: Cancellation, *, viewer: Any) -> str:
     }
 
 
+def removed_from(cancellation: Cancellation) -> str:
+    """Who does not belong to a coming appointment any more, for whoever looks for them in vain."""
+    return _("%(who)s was removed from the appointment %(when)s, by %(name)s.") % {
+        "who": cancellation.person,
+        "when": when_short(cancellation.appointment),
+        "name": person(cancellation.requested_by),
+    }
+
+
 def change_sentence(changes: Sequence[Change]) -> str:
     """What moved since the dialog was opened."""
     words = {

@@ -73,7 +73,13 @@ from appointments.views.rows import Raw, Slice, days_of, empty_day, look_of, sli
 from appointments.views.saved import Saved
 from appointments.views.timeline import timeline
 from appointments.views.when import clock_elsewhere, day_nearness, day_title, when
-from appointments.wording import change_open, conflict, policy_notice, waiting_for_people
+from appointments.wording import (
+    change_open,
+    conflict,
+    policy_notice,
+    removed_from,
+    waiting_for_people,
+)
 
 Kind = Booking.Kind
 LOOKED_BACK = timedelta(days=90)
@@ -137,8 +143,9 @@ def index(request: StaffRequest) -> HttpResponse:
     if is_background(request):
         return render(request, "appointments/list.html#list", context)
     response = render(request, "appointments/list.html#desk", context)
-    is_one_more = _is_being_typed(request, wanted.kept)
-    response["HX-Replace-Url" if is_one_more else "HX-Push-Url"] = context["here"]
+    here = context["here"]
+    is_no_step = request.htmx.current_url_abs_path == here or _is_being_typed(request, wanted.kept)
+    response["HX-Replace-Url" if is_no_step else "HX-Push-Url"] = here
     return response
 
 
@@ -214,6 +221,10 @@ def _list_context(
             [one for one in connections.values() if wanted.may_show(one)], wanted.span.farthest
         ),
         "narrowed": _narrowed(kept),
+        "removed": [
+            {"sentence": removed_from(one), "url": one.get_absolute_url()}
+            for one in wanted.removed()
+        ],
         "everything": address({"q": kept["q"]}) if "q" in kept else "",
         "with_anybody": address(without(kept, "with")),
         "zone": settings.TIME_ZONE,

@@ -15,10 +15,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from appointments.days import day_year
-from appointments.domain import LIVE
+from appointments.domain import LIVE, Scope
 from appointments.forms import OUTCOME_UNKNOWN, UNSETTLED, FilterForm, Range
 from appointments.models import Appointment, Booking, Cancellation, Connection
-from appointments.models.appointments import AppointmentQuerySet
+from appointments.models.appointments import AppointmentQuerySet, day_start
 from appointments.providers.registry import PROVIDERS
 from appointments.views.rows import COLUMNS, WORDS, Raw, Slice, key_of, read_key
 
@@ -29,6 +29,8 @@ SEEN_AT_ONCE = 20
 """Rows that a large screen shows without scrolling."""
 
 MOST_BEFORE_TODAY = 10
+
+MOST_REMOVED = 5
 
 DAYS = ("range", "from", "to")
 """Fields that say which days; all others say which bookings."""
@@ -182,6 +184,18 @@ class Wanted:
             return []
         earlier = self.of_any_day().to_day(self.span.first - timedelta(days=1))
         return list(earlier.order_by("-sorts_at", "-pk").values(*COLUMNS)[:MOST_BEFORE_TODAY])
+
+    def removed(self) -> list[Cancellation]:
+        """Whom a search cannot find because they were removed from a coming group appointment."""
+        if not (query := self.values.get("q")):
+            return []
+        rows = Cancellation.objects.cancelled().filter(
+            scope=Scope.ATTENDEE,
+            attendee_name__icontains=query,
+            appointment__sorts_at__gte=day_start(timezone.localdate()),
+        )
+        names = rows.select_related("appointment__connection", "requested_by")
+        return list(names.order_by("appointment__sorts_at", "pk")[:MOST_REMOVED])
 
     def with_nobody(self) -> int:
         """

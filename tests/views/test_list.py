@@ -18,7 +18,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from appointments.domain import BookedAttendee, Status
+from appointments.domain import BookedAttendee, Scope, Status
 from appointments.models import Appointment, Cancellation, Connection, ConnectionHealth, WorkerPulse
 from appointments.services.cancel import Wish, ask_to_cancel
 from appointments.services.records import store
@@ -533,6 +533,29 @@ def test_a_doctor_searched_as_a_person_is_pointed_to(web: Client, book: Book) ->
     assert "Doctors and staff" not in text(web, "/?q=nobody")
 
 
+def test_whoever_was_removed_from_a_group_is_not_looked_for_in_vain(
+    web: Client, book: Book, staff: User
+) -> None:
+    people = tuple(
+        BookedAttendee(external_id=name, name=name) for name in ("Lena Vogt", "Lukas Brandt")
+    )
+    (group,) = book(is_group=True, attendees=people)
+    wish = Wish(scope=Scope.ATTENDEE, attendee=group.attendees.get(name="Lukas Brandt"))
+    asked = ask_to_cancel(group, by=staff, wish=wish, form_key=uuid4(), version=group.version)
+    assert isinstance(asked, Cancellation)
+    group.attendees.filter(name="Lukas Brandt").delete()
+    sentence = "Lukas Brandt was removed from the appointment "
+
+    assert sentence not in text(web, "/?q=lukas")
+    Cancellation.objects.update(state="confirmed", due_at=None)
+    page = text(web, "/?q=lukas")
+    assert sentence in page
+    assert f'by Anna de Boer. <a href="{asked.get_absolute_url()}">' in page
+    assert sentence not in text(web, "/?q=lena")
+    Appointment.objects.update(sorts_at=timezone.now() - timedelta(days=2))
+    assert sentence not in text(web, "/?q=lukas")
+
+
 @pytest.mark.parametrize("query", ["oconnor", "o'connor", "O\u2019Connor", "connor"])
 def test_a_name_is_found_without_its_apostrophe(query: str, web: Client, book: Book) -> None:
     book(1, attendees=(BookedAttendee(external_id="p", name="James O'Connor"),))
@@ -862,6 +885,8 @@ def test_typing_in_the_search_gets_toolbar_and_list(web: Client, book: Book) -> 
         ("?q=an", "q=", "HX-Replace-Url"),
         ("?q=an", "q=an&status=booked", "HX-Push-Url"),
         ("?range=week", "range=today", "HX-Push-Url"),
+        ("?q=an", "q=an", "HX-Replace-Url"),
+        ("?range=week", "range=week", "HX-Replace-Url"),
     ],
 )
 def test_back_undoes_a_press_or_a_word_and_not_a_letter(
