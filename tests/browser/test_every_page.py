@@ -149,6 +149,7 @@ def test_first_run_and_empty(eyes: Eyes) -> None:
     make_connection("meetergo", name="Physio am Park")
     eyes.visit("empty", "/?range=today")
     eyes.visit("nothing-found", "/?q=nobody+of+this+name")
+    eyes.visit("not-read-that-far", f"/?from={timezone.localdate() + timedelta(days=100)}")
 
 
 def test_the_list_full_failing_stale_and_hostile(eyes: Eyes, staff: User) -> None:
@@ -297,7 +298,9 @@ def test_moving_confirming_and_rebooking(slug: str, desk: Desk, eyes: Eyes) -> N
         pending = desk.book(slug, status="pending")
         eyes.visit(f"confirm-{slug}", f"{pending.get_absolute_url()}confirm/")
     connection = desk.connection(slug)
+    who = row.attendees.all()[0]
     eyes.visit(f"schedule-{slug}", f"/schedule/?connection={connection.pk}")
+    eyes.visit(f"another-{slug}", f"/schedule/?connection={connection.pk}&person={who.pk}")
     eyes.visit(f"rebook-{slug}", f"/schedule/?connection={connection.pk}&replaces={row.pk}")
     eyes.visit(f"review-{slug}", f"/schedule/?connection={connection.pk}", then=review)
 
