@@ -95,15 +95,18 @@ def failing_notice(connection: Connection, *, now: datetime | None = None) -> No
 
 def unread_notice(connections: Iterable[Connection], day: date) -> Notice | None:
     """Which of *connections* are not read as far as *day*: there, nothing shown says nothing."""
-    known = [(one.name, one.read_to) for one in connections if one.read_to < day]
-    if not known:
+    accounts = []
+    for one in connections:
+        health = getattr(one, "health", None)
+        if health is None or health.read_at is None:
+            accounts.append(_("%(account)s not at all yet") % {"account": one.name})
+        elif one.read_to < day:
+            last = {"account": one.name, "day": day_short(one.read_to)}
+            accounts.append(_("%(account)s up to %(day)s") % last)
+    if not accounts:
         return None
-    each = [
-        _("%(account)s up to %(day)s") % {"account": name, "day": day_short(last)}
-        for name, last in known
-    ]
-    sentence = _("Not read any farther, so later days may hold more: %(accounts)s.")
-    return Notice(sentence=sentence % {"accounts": ", ".join(each)}, tone="info")
+    sentence = _("There may be more, because not everything is read: %(accounts)s.")
+    return Notice(sentence=sentence % {"accounts": ", ".join(accounts)}, tone="info")
 
 
 def read_moment(connection: Connection) -> str:

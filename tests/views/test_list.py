@@ -419,7 +419,9 @@ def test_of_days_that_nobody_read_nothing_is_said_to_be_free(
     """HuskyVoice is read for fourteen days, the others for sixty."""
     book(1)
     make_connection("huskyvoice", name="Clinic")
-    unread = "Not read any farther, so later days may hold more:"
+    for one in Connection.objects.all():
+        ConnectionHealth.objects.create(connection=one, read_at=timezone.now())
+    unread = "There may be more, because not everything is read:"
 
     def shown(query: str) -> str:
         return html.unescape(text(web, f"{path}?{query}"))
@@ -430,6 +432,8 @@ def test_of_days_that_nobody_read_nothing_is_said_to_be_free(
     far = shown("from=2027-03-01&to=2027-03-01")
     assert f"{unread} Physio am Park up to Sat 23 Jan, Clinic up to Tue 8 Dec." in far
     assert "Nothing is booked" not in far
+    ConnectionHealth.objects.filter(connection__name="Clinic").update(read_at=None)
+    assert f"{unread} Clinic not at all yet." in shown("range=today")
 
 
 @pytest.mark.usefixtures("noon")
