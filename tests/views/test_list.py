@@ -392,6 +392,7 @@ def test_a_remembered_place_does_not_outlive_its_day(web: Client, book: Book, st
         address = f"/?range=today&after={key_of({'sorts_at': row.sorts_at, 'pk': row.pk})}"
         assert text(web, address).count("Nothing is booked") == 0
         clock.shift(timedelta(days=1))
+        web.logout()
         web.force_login(staff)
         page = text(web, address)
 

@@ -50,6 +50,7 @@ def test_today_stays_today_and_a_day_stays_that_day(web: Client, book: Book) -> 
     assert names(shown(web.get(relative))) == []
     assert names(shown(web.get(fixed))) == ["Person 0"]
     with time_machine.travel(noon - timedelta(hours=1), tick=False):
+        web.logout()
         web.force_login(User.objects.get())
         assert names(shown(web.get(relative))) == ["Person 0"]
 
