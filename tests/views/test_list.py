@@ -158,6 +158,7 @@ def test_what_begins_soon_is_pointed_out_and_read_aloud(web: Client, book: Book)
     assert page.count("begins within two hours") == 2
 
 
+@pytest.mark.usefixtures("noon")
 def test_the_list_learns_that_time_went_by(web: Client, book: Book) -> None:
     """The page asks as always; the answer is new as soon as a row begins within the hour."""
     with time_machine.travel(timezone.now(), tick=False) as clock:
@@ -777,6 +778,7 @@ def test_a_failing_connection_and_a_key_that_ends_are_said(
     assert "The key of Physio am Park ends on" in page
 
 
+@pytest.mark.usefixtures("noon")
 def test_a_failing_connection_can_be_read_at_once(web: Client, meetergo: Connection) -> None:
     """When it is tried next is said; one press does not wait for that."""
     later = timezone.now() + timedelta(minutes=30)
