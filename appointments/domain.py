@@ -494,7 +494,6 @@ class Refusal(StrEnum):
     POLICY = "policy"
     NOT_FOUND = "not_found"
     EMAIL = "email"
-    GROUP_NEEDS_TARGET = "group_needs_target"
     NOT_PENDING = "not_pending"
     SLOT_TAKEN = "slot_taken"
     DUPLICATE = "duplicate"

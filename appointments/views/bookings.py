@@ -93,6 +93,7 @@ ELSEWHERE = "elsewhere"
 """Names the connection that somebody turns to with a form half filled in."""
 MEANS_THE_SAME = ("title", "name", "email", "phone")
 """Fields of a form that are worth the same at another provider."""
+NAMES_A_PERSON = ("name", "email")
 SLOTS_ASKED = ("slots_from", "slots_days")
 
 
@@ -134,6 +135,8 @@ def schedule(request: StaffRequest) -> HttpResponse:
             carried = _of_person(known, connection)
         # What else was typed means another thing there: services, and times on another clock.
         typed = {name: text for name in MEANS_THE_SAME if (text := request.POST.get(name))}
+        if any(typed.get(name, carried.get(name)) != carried.get(name) for name in NAMES_A_PERSON):
+            carried.pop("customer_id", None)  # It is somebody else's number now.
         form = _form(connection, typed=_taken(carried | typed, connection))
         return _form_page(request, context, form, data=request.GET)
     if CHOOSE in request.POST or request.POST.get("do") == SHOW:
@@ -458,7 +461,7 @@ def _taken(carried: Mapping[str, str], connection: Connection) -> dict[str, str]
         name: value for name, value in carried.items() if value and _takes(fields.get(name), value)
     }
     # Who has a number there is booked by it: of a name beside it nothing would be sent.
-    return without(taken, "name", "email") if "customer_id" in taken else taken
+    return without(taken, *NAMES_A_PERSON) if "customer_id" in taken else taken
 
 
 def _is_key(text: str) -> bool:

@@ -443,6 +443,23 @@ def test_who_was_typed_goes_along_to_another_practice(web: Client, linde: Connec
     assert "elsewhere" not in first_button[0]
 
 
+def test_another_persons_name_does_not_turn_into_a_known_ones_number(
+    web: Client, book: Book, linde: Connection
+) -> None:
+    """Where somebody is known by number, and another name was typed before turning there."""
+    sanne = BookedAttendee(external_id="cst_7", name="Sanne", email="sanne@example.org")
+    (old,) = book(connection=linde, attendees=(sanne,))
+    other = make_connection("huskyvoice", name="Clinic")
+    fields = {"connection": other.pk, "elsewhere": linde.pk, "person": old.attendees.get().pk}
+
+    same = shown(web.post("/schedule/", fields | {"name": "Sanne"}))
+    another = shown(web.post("/schedule/", fields | {"name": "Emma"}))
+
+    assert 'value="cst_7"' in same
+    assert 'value="cst_7"' not in another
+    assert 'value="Emma"' in another
+
+
 @pytest.mark.parametrize("person", ["999999", "x", "²", "-1", "9" * 40])
 def test_somebody_who_is_not_known_any_more_is_typed(
     person: str, web: Client, linde: Connection
