@@ -399,12 +399,15 @@ def test_somebody_known_is_booked_again_without_typing(
     web: Client, book: Book, linde: Connection
 ) -> None:
     """Also of a group and of what is over; the old appointment stays as it is."""
-    people = tuple(
-        BookedAttendee(external_id=name, name=name, email=f"{name}@example.org")
-        for name in ("lena", "zoe")
+    people = (
+        *(
+            BookedAttendee(external_id=name, name=name, email=f"{name}@example.org")
+            for name in ("lena", "zoe")
+        ),
+        BookedAttendee(external_id="nobody-knows-more"),
     )
     (old,) = book(attendees=people, is_group=True, starts_at=timezone.now() - timedelta(days=3))
-    lena, zoe = old.attendees.all()
+    lena, zoe, _ = old.attendees.all()
     opened = shown(web.get(old.get_absolute_url()))
     assert opened.count("Book another…") == 2
     assert f'href="/schedule/?person={zoe.pk}"' in opened
